@@ -1,0 +1,61 @@
+"""The kinds of artifact that TFX does not know, and what nodes find in each other's artifacts.
+
+A TYPE_NAME is `<package>.<class>`: on Kubeflow the class is imported by it.
+"""
+
+from tfx.types.artifact import Artifact
+
+__all__ = ["Candidate", "Embeddings", "Index", "Release", "RetrievalEvaluation", "Taxonomy", "Verdict"]
+
+# Names are spelt here and not by the node that writes them: importing that node would make its code part of the
+# reader's cache key.
+SPLIT_PREFIX = "Split-"  # TFX's layout of Examples
+HELD_OUT_SPLIT = "test"  # never trained on; eval has chosen the epoch already
+LONGEST_SIDE = "longest_side_px"  # property of Examples: of the canonical images; queries are reduced alike
+STATISTICS_FILE = "FeatureStats.pb"  # in every split of ExampleStatistics
+SCHEMA_FILE = "schema.pbtxt"
+TAXONOMY_FILE = "taxonomy.json"
+METRICS_FILE = "metrics.json"
+QUERIES_FILE = "queries.npy"
+
+
+class Taxonomy(Artifact):
+    """taxonomy.json, the tree of categories of the examples."""
+
+    TYPE_NAME = "components.Taxonomy"
+
+
+class RetrievalEvaluation(Artifact):
+    """metrics.json, page.html, and evidence.json with its pictures for the reviewers."""
+
+    TYPE_NAME = "components.RetrievalEvaluation"
+
+
+class Verdict(Artifact):
+    """verdict.json: passed or not, and the reasons."""
+
+    TYPE_NAME = "components.Verdict"
+
+
+class Candidate(Artifact):
+    """candidate.json: a model with all that speaks for or against it, waiting for people."""
+
+    TYPE_NAME = "components.Candidate"
+
+
+class Embeddings(Artifact):
+    """embeddings.npy and catalogue.arrow of the gallery, row by row, and the held-out queries.npy."""
+
+    TYPE_NAME = "components.Embeddings"
+
+
+class Index(Artifact):
+    """A saved nearest-neighbour index over Embeddings."""
+
+    TYPE_NAME = "components.Index"
+
+
+class Release(Artifact):
+    """release.json: which version of the release store this run pushed."""
+
+    TYPE_NAME = "components.Release"

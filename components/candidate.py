@@ -1,0 +1,42 @@
+"""What waits for people: a model, where its evidence lies, and whether anything speaks against it already."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from configs.mounts import mounted_path, output_directory
+
+CANDIDATE_FILE = "candidate.json"
+
+
+@dataclass(frozen=True)
+class CandidateFacts:
+    """All that promotion needs to find the candidate again.
+
+    Attributes:
+      candidate_id: names it in the review.
+      round_id: the review round, None when it was refused offline.
+      refusals: why no round was opened; empty when one was.
+      model_uri, examples_uri, taxonomy_uri, evaluation_uri: artifacts of the training run.
+      model_sha256: of the SavedModel's files.
+      longest_side_px: of the canonical images it was trained on; queries are reduced alike.
+    """
+
+    candidate_id: str
+    round_id: int | None
+    refusals: Sequence[str]
+    model_sha256: str
+    model_uri: str
+    examples_uri: str
+    taxonomy_uri: str
+    evaluation_uri: str
+    longest_side_px: int
+
+    def save(self, uri: str) -> None:
+        """Writes candidate.json."""
+        (output_directory(uri) / CANDIDATE_FILE).write_text(json.dumps(asdict(self), indent=2))
+
+    @classmethod
+    def load(cls, uri: str) -> "CandidateFacts":
+        """Reads candidate.json."""
+        return cls(**json.loads((mounted_path(uri) / CANDIDATE_FILE).read_text()))

@@ -1,0 +1,51 @@
+"""The committed schema, extended by the attribute columns that the source has today."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import tensorflow_data_validation as tfdv
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+from tfx import v1 as tfx
+from tfx.types import artifact_utils
+
+from components import artifacts
+from transform import features
+
+COMMITTED_SCHEMA = Path(features.__file__).with_suffix(".pbtxt")
+
+
+@tfx.dsl.components.component
+def CatalogSchemaGen(
+    statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
+    schema: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.Schema],
+    source_digest: tfx.dsl.components.Parameter[str],
+) -> None:
+    """Writes schema.pbtxt; `source_digest` is there for the cache key alone."""
+    committed = text_format.Parse(COMMITTED_SCHEMA.read_text(), schema_pb2.Schema())
+    # Of every split: a rare attribute may be stated for held-out products alone.
+    found = [
+        tfdv.load_stats_binary(f"{artifact_utils.get_split_uri([statistics], split)}/{artifacts.STATISTICS_FILE}")
+        for split in artifact_utils.decode_split_names(statistics.split_names)
+    ]
+    tfdv.write_schema_text(extend_schema(committed, found), f"{schema.uri}/{artifacts.SCHEMA_FILE}")
+
+
+def extend_schema(
+    committed: schema_pb2.Schema, statistics: Iterable[statistics_pb2.DatasetFeatureStatisticsList]
+) -> schema_pb2.Schema:
+    """The committed schema plus one optional text feature per `attr:` column; other columns stay unknown to it.
+
+    Args:
+      committed: what every catalogue has.
+      statistics: of each split.
+    """
+    extended = schema_pb2.Schema()
+    extended.CopyFrom(committed)
+    columns = {
+        feature.path.step[0] for split in statistics for dataset in split.datasets for feature in dataset.features
+    }
+    for name in sorted(column for column in columns if column.startswith(features.ATTRIBUTE_PREFIX)):
+        attribute = extended.feature.add(name=name, type=schema_pb2.BYTES)
+        attribute.value_count.max = 1
+    return extended

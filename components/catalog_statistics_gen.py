@@ -1,0 +1,48 @@
+"""TFDV statistics of every feature but the image bytes, of all days together and of each day apart.
+
+TFX's StatisticsGen takes a list of features to keep; here the attributes are the source's own, so the one feature to
+drop is named instead.
+"""
+
+import apache_beam as beam
+import pyarrow as pa
+import tensorflow_data_validation as tfdv
+from tfx import v1 as tfx
+from tfx.types import artifact_utils
+from tfx_bsl.public import tfxio
+
+from components import artifacts
+from transform import features
+
+BY_SPAN = "SELECT STRUCT(span) FROM example.span"  # TFDV names these slices span_<value>
+
+
+@tfx.dsl.components.component(use_beam=True)
+def CatalogStatisticsGen(
+    examples: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
+    statistics: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
+    source_digest: tfx.dsl.components.Parameter[str],
+    beam_pipeline: tfx.dsl.components.BeamComponentParameter[beam.Pipeline] = None,
+) -> None:
+    """Writes one FeatureStats.pb a split; `source_digest` is there for the cache key alone."""
+    splits = artifact_utils.decode_split_names(examples.split_names)
+    statistics.split_names = artifact_utils.encode_split_names(splits)
+    options = tfdv.StatsOptions(experimental_slice_sqls=[BY_SPAN])
+    with beam_pipeline as pipeline:
+        for split in splits:
+            records = tfxio.TFExampleRecord(examples.path(split=split) + "/*", telemetry_descriptors=["lookalike"])
+            _ = (
+                pipeline
+                | f"Read {split}" >> records.BeamSource()
+                | f"Drop image bytes {split}" >> beam.Map(_without_image)
+                | f"Statistics {split}" >> tfdv.GenerateStatistics(options)
+                | f"Write {split}"
+                >> tfdv.WriteStatisticsToBinaryFile(
+                    f"{artifact_utils.get_split_uri([statistics], split)}/{artifacts.STATISTICS_FILE}"
+                )
+            )
+
+
+def _without_image(batch: pa.RecordBatch) -> pa.RecordBatch:
+    kept = [name for name in batch.schema.names if name != features.IMAGE]
+    return pa.RecordBatch.from_arrays([batch.column(batch.schema.get_field_index(name)) for name in kept], kept)

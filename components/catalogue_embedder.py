@@ -1,0 +1,162 @@
+"""Embeds the whole catalogue with a blessed model, and the held-out photos that will try the index out.
+
+TFX's BulkInferrer would copy every image back beside its vector; the gallery wants the vector and a thumbnail.
+"""
+
+import hashlib
+import io
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+from tfx import v1 as tfx
+from tfx.dsl.io import fileio
+from tfx.utils import path_utils
+
+from catalog.dead_letters import DataError
+from components import artifacts
+from components.tf_examples import StoredImage, decode
+from configs.mounts import mounted_path, output_directory
+from release.contents import (
+    CATALOGUE_FILE,
+    EMBEDDINGS_FILE,
+    Catalogue,
+    CatalogueRecord,
+    read_embeddings,
+    write_catalogue,
+    write_embeddings,
+)
+from serving.embedder import InProcessEmbedder
+
+THUMBNAIL_PX = 160
+NUM_SHARDS = 32  # a million images make shards of some 150 MB
+
+GALLERY = "gallery"
+QUERY = "query"
+Role = str
+Embedded = tuple[CatalogueRecord, npt.NDArray[np.float32]]
+
+
+@tfx.dsl.components.component(use_beam=True)
+def CatalogueEmbedder(
+    examples: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
+    model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
+    blessing: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelBlessing],
+    embeddings: tfx.dsl.components.OutputArtifact[artifacts.Embeddings],
+    source_digest: tfx.dsl.components.Parameter[str],
+    beam_pipeline: tfx.dsl.components.BeamComponentParameter[beam.Pipeline] = None,
+) -> None:
+    """Writes catalogue.arrow and embeddings.npy, row by row the same, and queries.npy.
+
+    `blessing` is why this may run at all; `source_digest` is there for the cache key alone.
+
+    Raises:
+      DataError: when there is no catalogue image.
+    """
+    directory = output_directory(embeddings.uri)
+    shards = directory / "shards"
+    encoder_dir = mounted_path(path_utils.serving_model_path(model.uri))
+    with beam_pipeline as pipeline:  # an imported artifact on Kubeflow has no split names, so folders are asked
+        for folder in fileio.glob(f"{examples.uri}/{artifacts.SPLIT_PREFIX}*"):
+            split = Path(folder).name.removeprefix(artifacts.SPLIT_PREFIX)
+            _embed_split(pipeline, split, f"{folder}/*", encoder_dir, shards)
+    gallery, asked = (sorted(shards.glob(f"{role}-*")) for role in (GALLERY, QUERY))
+    if not gallery:
+        raise DataError(f"expected at least one image of the domain 'catalog' to search, got none in {examples.uri}")
+    vectors = np.concatenate([read_embeddings(shard / EMBEDDINGS_FILE) for shard in gallery])
+    write_embeddings(directory / EMBEDDINGS_FILE, vectors)
+    write_catalogue(directory / CATALOGUE_FILE, _records(gallery))
+    queries = (read_embeddings(shard / EMBEDDINGS_FILE) for shard in asked)
+    np.save(directory / artifacts.QUERIES_FILE, np.concatenate([vectors[:0], *queries]))  # [0, dim] where nothing asks
+    shutil.rmtree(shards)
+
+
+def _embed_split(pipeline: beam.Pipeline, split: str, file_pattern: str, encoder_dir: Path, shards: Path) -> None:
+    _ = (
+        pipeline
+        | f"Read {split}" >> beam.io.ReadFromTFRecord(file_pattern)
+        | f"Roles {split}" >> beam.FlatMap(roles, held_out=split == artifacts.HELD_OUT_SPLIT)
+        | f"Batch {split}" >> beam.BatchElements(min_batch_size=8, max_batch_size=64)
+        | f"Embed {split}" >> beam.ParDo(_Embed(encoder_dir))
+        | f"Shard {split}" >> beam.Map(_with_shard, split)
+        | f"By shard {split}" >> beam.GroupByKey()
+        | f"Write {split}" >> beam.Map(_write_shard, shards)
+    )
+
+
+def roles(serialized: bytes, held_out: bool) -> Iterator[tuple[Role, StoredImage]]:
+    """What an image is for: catalogue images are the gallery, held-out ones ask.
+
+    A held-out image that is in the gallery asks as its mirror image: a query must not be in the index it tries out.
+    """
+    image = decode(serialized)
+    if image.domain == "catalog":
+        yield GALLERY, image
+    if held_out:
+        yield QUERY, image
+
+
+class _Embed(beam.DoFn):
+    """Batches of (role, StoredImage) → (role, record, [dim] float32)."""
+
+    def __init__(self, encoder_dir: Path) -> None:
+        self._encoder_dir = encoder_dir
+
+    def setup(self) -> None:
+        self._embedder = InProcessEmbedder(self._encoder_dir)
+
+    def process(self, batch: Sequence[tuple[Role, StoredImage]]) -> Iterator[tuple[Role, Embedded]]:
+        jpegs = [_mirrored(image) if role == QUERY else image.jpeg for role, image in batch]
+        for (role, image), vector in zip(batch, self._embedder.embed(jpegs), strict=True):
+            yield role, (_record(image), vector)
+
+
+def _mirrored(image: StoredImage) -> bytes:
+    if image.domain != "catalog":
+        return image.jpeg
+    return _encode(ImageOps.mirror(Image.open(io.BytesIO(image.jpeg))), quality=95)
+
+
+def _record(image: StoredImage) -> CatalogueRecord:
+    thumbnail = Image.open(io.BytesIO(image.jpeg))
+    thumbnail.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    return CatalogueRecord(
+        image_id=image.image_id,
+        product_id=image.product_id,
+        category=image.category,
+        title=image.title,
+        gender=image.gender,
+        price=image.price,
+        attributes=image.attributes,
+        thumbnail=_encode(thumbnail, quality=85),
+    )
+
+
+def _encode(image: Image.Image, quality: int) -> bytes:
+    encoded = io.BytesIO()
+    image.save(encoded, "JPEG", quality=quality)
+    return encoded.getvalue()
+
+
+def _with_shard(item: tuple[Role, Embedded], split: str) -> tuple[str, Embedded]:
+    role, embedded = item
+    shard = hashlib.sha256(embedded[0].image_id.encode()).digest()[0] % NUM_SHARDS
+    return f"{role}-{split}-{shard:05d}", embedded
+
+
+def _write_shard(item: tuple[str, Iterable[Embedded]], shards: Path) -> None:
+    name, unsorted = item
+    embedded = sorted(unsorted, key=lambda pair: pair[0].image_id)
+    directory = output_directory(str(shards / name))
+    write_catalogue(directory / CATALOGUE_FILE, (record for record, _ in embedded))
+    write_embeddings(directory / EMBEDDINGS_FILE, np.stack([vector for _, vector in embedded]))
+
+
+def _records(shards: Iterable[Path]) -> Iterator[CatalogueRecord]:
+    for shard in shards:
+        catalogue = Catalogue.open(shard / CATALOGUE_FILE)
+        yield from (catalogue.record(row) for row in range(len(catalogue)))

@@ -1,0 +1,257 @@
+"""Ingest: a catalogue source becomes checked, canonical, split examples; what cannot be used is told apart."""
+
+import hashlib
+import json
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.pvalue import AsSingleton, TaggedOutput
+from tfx import v1 as tfx
+from tfx.components.util import examples_utils
+from tfx.dsl.io import fileio
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils
+
+from catalog.dead_letters import DataError, DeadLetter, Reason, check_dead_letter_thresholds
+from catalog.guarded_decoder import GuardedDecoder
+from catalog.images import LOW_INFO, CanonicalImage, ImageRejected, read_original
+from catalog.placement import DecodedImage, Placement, place
+from catalog.product import SPLITS, CatalogImage
+from catalog.sources import open_source
+from catalog.taxonomy import Taxonomy
+from components import artifacts
+from components.tf_examples import StoredImage, encode, write_records
+from configs.settings import IngestSettings
+
+IMAGES_PER_SHARD = 1000
+DEAD_LETTERS_FILE = "dead_letters.jsonl"
+QUARANTINE = "quarantine"
+
+
+@tfx.dsl.components.component(use_beam=True)
+def ImageExampleGen(
+    examples: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.Examples],
+    taxonomy: tfx.dsl.components.OutputArtifact[artifacts.Taxonomy],
+    source: tfx.dsl.components.Parameter[str],
+    fingerprint: tfx.dsl.components.Parameter[str],
+    settings: tfx.dsl.components.Parameter[str],
+    dead_letter_root: tfx.dsl.components.Parameter[str],
+    source_digest: tfx.dsl.components.Parameter[str],
+    beam_pipeline: tfx.dsl.components.BeamComponentParameter[beam.Pipeline] = None,
+) -> None:
+    """Reads `source`; `fingerprint` and `source_digest` are there for the cache key alone.
+
+    Raises:
+      DataError: when categories look alike, too much is unusable, or a split that training needs is empty. Dead letters
+        are written first, to `<dead_letter_root>/<fingerprint>`, with the originals in `quarantine/<sha256>`.
+    """
+    limits = IngestSettings(**json.loads(settings))
+    catalogue = open_source(source, window_spans=limits.window_spans)
+    _check_rows(catalogue.rows)
+    dead_letters = f"{dead_letter_root}/{fingerprint[:16]}"
+    fileio.makedirs(dead_letters)
+    with beam_pipeline as pipeline:
+        _ingest(pipeline, catalogue.rows, catalogue.dead, limits, examples.uri, taxonomy.uri, dead_letters)
+    dead = _read_dead_letters(f"{dead_letters}/{DEAD_LETTERS_FILE}")
+    totals = Counter(row.category for row in catalogue.rows) + Counter(letter.category for letter in catalogue.dead)
+    check_dead_letter_thresholds(
+        totals, dead, max_ratio=limits.max_dead_ratio, max_category_ratio=limits.max_category_dead_ratio
+    )
+    splits = _splits(examples.uri)
+    examples.split_names = artifact_utils.encode_split_names(splits)
+    examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
+    examples.set_int_custom_property(artifacts.LONGEST_SIDE, limits.longest_side_px)
+    examples.set_string_custom_property("spans", ",".join(catalogue.spans))
+    examples.set_string_custom_property("dead_letters", json.dumps(Counter(letter.reason.value for letter in dead)))
+
+
+def _check_rows(rows: Sequence[CatalogImage]) -> None:
+    if not any(row.domain == "catalog" for row in rows):
+        raise DataError(f"expected images of the domain catalog to find, got {len(rows)} wild ones alone")
+    try:
+        Taxonomy.from_categories(row.category for row in rows)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+
+
+def _ingest(
+    pipeline: beam.Pipeline,
+    rows: list[CatalogImage],
+    dead_rows: list[DeadLetter],
+    limits: IngestSettings,
+    examples_uri: str,
+    taxonomy_uri: str,
+    dead_letters: str,
+) -> None:
+    num_shards = -(-len(rows) // IMAGES_PER_SHARD)
+    decoded = (
+        pipeline
+        | "Rows" >> beam.Create(rows)
+        | "Spread" >> beam.Reshuffle()
+        | "Decode" >> beam.ParDo(_Decode(limits.longest_side_px)).with_outputs("dead", main="images")
+    )
+    placements = (
+        decoded.images | "Facts" >> beam.Map(_facts) | "All facts" >> beam.combiners.ToList() | beam.Map(_place, limits)
+    )
+    placed = decoded.images | "Place" >> beam.ParDo(_Place(), AsSingleton(placements)).with_outputs(
+        "dead", main="images"
+    )
+    shards = (
+        placed.images | "Shard" >> beam.Map(_with_shard, num_shards) | "By shard" >> beam.GroupByKey()
+    )  # so that files are sorted, and a rerun writes the same bytes
+    shards | "Write examples" >> beam.Map(_write_shard, examples_uri, num_shards)
+    (
+        placed.images
+        | "Categories" >> beam.Map(lambda placed: placed[1].category)
+        | "Distinct" >> beam.Distinct()
+        | "All categories" >> beam.combiners.ToList()
+        | "Write taxonomy" >> beam.Map(_write_taxonomy, f"{taxonomy_uri}/{artifacts.TAXONOMY_FILE}")
+    )
+    unusable = (
+        (decoded.dead, placed.dead)
+        | "Unusable" >> beam.Flatten()
+        | "Quarantine" >> beam.Map(_quarantine, f"{dead_letters}/{QUARANTINE}")
+    )
+    (
+        (unusable, pipeline | "Dead rows" >> beam.Create(dead_rows))
+        | "Dead" >> beam.Flatten()
+        | "All dead" >> beam.combiners.ToList()
+        | "Write dead letters" >> beam.Map(_write_dead_letters, f"{dead_letters}/{DEAD_LETTERS_FILE}")
+    )
+
+
+class _Decode(beam.DoFn):
+    """CatalogImage → (CatalogImage, sha256 of the original, CanonicalImage), or a dead letter."""
+
+    def __init__(self, longest_side_px: int) -> None:
+        self._longest_side_px = longest_side_px
+
+    def setup(self) -> None:
+        self._decoder = GuardedDecoder(longest_side_px=self._longest_side_px)
+        self._decoder.__enter__()
+
+    def teardown(self) -> None:
+        self._decoder.__exit__(None, None, None)
+
+    def process(self, image: CatalogImage) -> Iterator[Any]:
+        try:
+            original = read_original(image.uri, sha256=image.sha256)
+            canonical = self._decoder.canonicalise(original, image.crop)
+            yield image, hashlib.sha256(original).hexdigest(), canonical
+        except ImageRejected as rejected:
+            yield TaggedOutput("dead", DeadLetter.of(image, rejected.reason, rejected.detail))
+
+
+def _facts(decoded: tuple[CatalogImage, str, CanonicalImage]) -> DecodedImage:
+    image, _, canonical = decoded
+    return DecodedImage(
+        image_id=image.image_id,
+        product_id=image.product_id,
+        category=image.category,
+        split=image.split,
+        span=image.span,
+        content=hashlib.sha256(canonical.jpeg).hexdigest(),
+        perceptual_hash=canonical.perceptual_hash,
+        low_info=LOW_INFO in canonical.flags,
+    )
+
+
+def _place(facts: list[DecodedImage], limits: IngestSettings) -> dict[str, Any]:
+    return place(
+        facts,
+        near_duplicate_distance=limits.near_duplicate_distance,
+        eval_fraction=limits.eval_fraction,
+        test_fraction=limits.test_fraction,
+        seed=limits.seed,
+    )
+
+
+class _Place(beam.DoFn):
+    """A decoded image → (split, StoredImage), or a dead letter."""
+
+    def process(self, decoded: tuple[CatalogImage, str, CanonicalImage], placements: dict) -> Iterator[Any]:
+        image, sha256, canonical = decoded
+        outcome = placements[image.image_id]
+        if isinstance(outcome, Placement):
+            yield outcome.split, StoredImage.of(image, canonical.jpeg, sha256, outcome.label)
+        else:
+            yield TaggedOutput("dead", DeadLetter.of(image, outcome.reason, outcome.detail, sha256))
+
+
+def _with_shard(placed: tuple[str, StoredImage], num_shards: int) -> tuple[tuple[str, int], tuple[str, bytes]]:
+    split, image = placed
+    shard = int.from_bytes(hashlib.sha256(image.image_id.encode()).digest()[:8], "big") % num_shards
+    return (split, shard), (image.image_id, encode(image))
+
+
+def _write_shard(
+    shard: tuple[tuple[str, int], Iterable[tuple[str, bytes]]], examples_uri: str, num_shards: int
+) -> None:
+    (split, number), images = shard
+    directory = f"{examples_uri}/{artifacts.SPLIT_PREFIX}{split}"
+    fileio.makedirs(directory)
+    write_records(
+        f"{directory}/images-{number:05d}-of-{num_shards:05d}.tfrecord",
+        (record for _, record in sorted(images)),
+    )
+
+
+def _write_taxonomy(categories: list[str], path: str) -> None:
+    _write(path, Taxonomy.from_categories(categories).to_json().encode())
+
+
+def _quarantine(letter: DeadLetter, directory: str) -> DeadLetter:
+    """Keeps the original under its sha256 for those who mend it; the dead letter learns what the file really is."""
+    if letter.reason is Reason.DUPLICATE_IMAGE:  # there is nothing to mend
+        return letter
+    try:
+        original = read_original(letter.uri)
+    except ImageRejected:  # gone, or too large to keep
+        return letter
+    sha256 = hashlib.sha256(original).hexdigest()
+    _write(f"{directory}/{sha256}", original)
+    return replace(letter, sha256=sha256)
+
+
+def _write_dead_letters(dead: list[DeadLetter], path: str) -> None:
+    known = {_fault(letter): letter.first_seen for letter in _read_dead_letters(path)}
+    letters = [replace(letter, first_seen=known.get(_fault(letter), letter.first_seen)) for letter in dead]
+    _write(path, "".join(letter.to_json() + "\n" for letter in sorted(letters, key=_fault)).encode())
+
+
+def _read_dead_letters(path: str) -> list[DeadLetter]:
+    if not fileio.exists(path):
+        return []
+    with fileio.open(path) as file:
+        return [DeadLetter.from_json(line) for line in file.read().splitlines()]
+
+
+def _fault(letter: DeadLetter) -> tuple[str, ...]:
+    """What makes two dead letters the same one, seen twice."""
+    return letter.image_id, letter.span, letter.reason.value, letter.sha256
+
+
+def _write(path: str, content: bytes) -> None:
+    """Writes a whole file: beside its place first, then renamed."""
+    fileio.makedirs(path.rpartition("/")[0])
+    # One broken file often comes under many names, and then many workers write it at once.
+    partial = f"{path}.{uuid.uuid4().hex}.partial"
+    with FileSystems.create(partial) as file:
+        file.write(content)
+    fileio.rename(partial, path, overwrite=True)
+
+
+def _splits(examples_uri: str) -> list[str]:
+    found = sorted(name.rstrip("/").removeprefix(artifacts.SPLIT_PREFIX) for name in fileio.listdir(examples_uri))
+    for needed in SPLITS:
+        if needed not in found:
+            raise DataError(
+                f"expected at least one product in the split {needed!r}, got none; add products, raise "
+                "ingest.eval_fraction and ingest.test_fraction, or state splits in the manifest"
+            )
+    return found

@@ -1,0 +1,32 @@
+"""Builds the nearest-neighbour index of a catalogue, of the kind that its size asks for."""
+
+import json
+
+import numpy as np
+from tfx import v1 as tfx
+
+from components import artifacts
+from configs.mounts import mounted_path
+from configs.settings import IndexSettings
+from release.contents import EMBEDDINGS_FILE
+from retrieval.scann_index import build, choose_spec
+
+
+@tfx.dsl.components.component
+def IndexBuilder(
+    embeddings: tfx.dsl.components.InputArtifact[artifacts.Embeddings],
+    index: tfx.dsl.components.OutputArtifact[artifacts.Index],
+    settings: tfx.dsl.components.Parameter[str],
+    source_digest: tfx.dsl.components.Parameter[str],
+) -> None:
+    """Saves the index; `source_digest` is there for the cache key alone."""
+    chosen = IndexSettings(**json.loads(settings))
+    vectors = np.load(mounted_path(embeddings.uri) / EMBEDDINGS_FILE, allow_pickle=False)
+    spec = choose_spec(
+        len(vectors),
+        exact_below=chosen.exact_below,
+        ah_below=chosen.ah_below,
+        quantization=chosen.quantization,
+    )
+    built = build(vectors, spec, mounted_path(index.uri))
+    index.set_string_custom_property("kind", built.kind)

@@ -1,0 +1,60 @@
+"""Asks the built index photos that are not in it: how much of the exact answer it finds, and how fast."""
+
+import json
+import time
+
+import numpy as np
+import numpy.typing as npt
+from tfx import v1 as tfx
+
+from components import artifacts
+from components.verdict import Verdict
+from configs.mounts import mounted_path
+from configs.settings import IndexSettings
+from release.contents import EMBEDDINGS_FILE
+from retrieval import exact
+from retrieval.metrics import latency_percentiles_ms, neighbour_recall
+from retrieval.scann_index import ScannIndex
+
+K = 10
+
+
+@tfx.dsl.components.component
+def IndexEvaluator(
+    embeddings: tfx.dsl.components.InputArtifact[artifacts.Embeddings],
+    index: tfx.dsl.components.InputArtifact[artifacts.Index],
+    verdict: tfx.dsl.components.OutputArtifact[artifacts.Verdict],
+    settings: tfx.dsl.components.Parameter[str],
+    source_digest: tfx.dsl.components.Parameter[str],
+) -> None:
+    """Measures the index as loaded from disk; `source_digest` is there for the cache key alone."""
+    limits = IndexSettings(**json.loads(settings))
+    gallery = np.load(mounted_path(embeddings.uri) / EMBEDDINGS_FILE, allow_pickle=False)
+    queries = np.load(mounted_path(embeddings.uri) / artifacts.QUERIES_FILE, allow_pickle=False)[: limits.max_queries]
+    evaluate(ScannIndex.load(mounted_path(index.uri)), queries, gallery, limits.min_recall_at_10).save(verdict.uri)
+
+
+def evaluate(
+    index: ScannIndex, queries: npt.NDArray[np.float32], gallery: npt.NDArray[np.float32], min_recall: float
+) -> Verdict:
+    """recall@10 against exact search, and the latency of one query at a time.
+
+    Args:
+      index: over the rows of `gallery`.
+      queries: [num_queries, dim] float32, L2-normalised, not in the gallery.
+      gallery: [num_items, dim] float32.
+      min_recall: below it the verdict is no; it is no without queries, too.
+    """
+    if not len(queries):
+        return Verdict(False, ["at least one held-out photo must try the index out, got none"], {})
+    k = min(K, len(gallery))
+    truth = exact.search(queries, gallery, k)
+    found, latencies_s = [], []
+    for query in queries:
+        start = time.perf_counter()
+        found.append(index.search(query[None], k).ids[0])
+        latencies_s.append(time.perf_counter() - start)
+    recall = neighbour_recall(exact.score(queries, gallery, np.stack(found)), truth.scores, k)
+    facts = {"recall_at_10": recall, "num_queries": len(queries), "num_items": len(gallery), "kind": index.spec.kind}
+    reason = f"recall@10 against exact search at least {min_recall:.3f}, got {recall:.3f} on {len(queries)} queries"
+    return Verdict(recall >= min_recall, [reason], facts | latency_percentiles_ms(latencies_s))

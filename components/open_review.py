@@ -1,0 +1,82 @@
+"""The end of a training run: a candidate that nothing speaks against is put before people; nobody waits here."""
+
+import json
+import logging
+from pathlib import Path
+
+from tfx import v1 as tfx
+from tfx.components.evaluator import constants as evaluator_constants
+from tfx.dsl.io import fileio
+
+from components import artifacts
+from components.candidate import CandidateFacts
+from components.verdict import Verdict
+from configs.mounts import mounted_path
+from configs.settings import ReviewSettings
+from review.evidence import Evidence, read_evidence
+from review.rounds import open_round
+from review.store import open_store
+
+log = logging.getLogger(__name__)
+
+
+@tfx.dsl.components.component
+def OpenReview(
+    examples: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
+    taxonomy: tfx.dsl.components.InputArtifact[artifacts.Taxonomy],
+    model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
+    blessing: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelBlessing],
+    evaluation: tfx.dsl.components.InputArtifact[artifacts.RetrievalEvaluation],
+    retrieval_verdict: tfx.dsl.components.InputArtifact[artifacts.Verdict],
+    infra_verdict: tfx.dsl.components.InputArtifact[artifacts.Verdict],
+    candidate: tfx.dsl.components.OutputArtifact[artifacts.Candidate],
+    settings: tfx.dsl.components.Parameter[str],
+    database_url: tfx.dsl.components.Parameter[str],
+    source_digest: tfx.dsl.components.Parameter[str],
+) -> None:
+    """Opens a round, or records why not; `source_digest` is there for the cache key alone."""
+    refusals = [] if _is_blessed(blessing) else ["TFMA: a metric of the overall slice is below its threshold"]
+    for verdict in (Verdict.load(retrieval_verdict.uri), Verdict.load(infra_verdict.uri)):
+        refusals += [] if verdict.passed else verdict.reasons
+    evidence_dir = mounted_path(evaluation.uri)
+    evidence = read_evidence(evidence_dir)
+    round_id = None
+    if refusals:
+        log.warning("candidate %s is not put before people: %s", evidence.candidate.candidate_id, "; ".join(refusals))
+    else:
+        round_id = _open_round(evidence, evidence_dir, ReviewSettings(**json.loads(settings)), database_url)
+    CandidateFacts(
+        candidate_id=evidence.candidate.candidate_id,
+        round_id=round_id,
+        refusals=refusals,
+        model_sha256=evidence.candidate.model_sha256,
+        model_uri=model.uri,
+        examples_uri=examples.uri,
+        taxonomy_uri=taxonomy.uri,
+        evaluation_uri=evaluation.uri,
+        longest_side_px=examples.get_int_custom_property(artifacts.LONGEST_SIDE),
+    ).save(candidate.uri)
+
+
+def _is_blessed(blessing: tfx.types.standard_artifacts.ModelBlessing) -> bool:
+    return fileio.exists(f"{blessing.uri}/{evaluator_constants.BLESSED_FILE_NAME}")
+
+
+def _open_round(evidence: Evidence, evidence_dir: Path, settings: ReviewSettings, database_url: str) -> int:
+    with open_store(database_url)() as session:
+        opened = open_round(
+            session,
+            evidence,
+            evidence_dir,
+            num_queries=settings.num_queries,
+            votes_per_task=settings.votes_per_task,
+            # A small catalogue has fewer held-out photos than a round wants; all of them must then be judged.
+            min_judged_queries=min(settings.min_judged_queries, len(evidence.queries)),
+            delta=settings.non_inferiority_margin,
+            critical_z=settings.critical_z,
+            precision_floor=settings.precision_floor,
+            expiry_days=settings.expiry_days,
+            seed=int(evidence.sha256[:8], 16),
+        )
+    log.info("round %d is open until %s", opened.round_id, opened.expires_at)
+    return opened.round_id

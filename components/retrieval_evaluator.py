@@ -1,0 +1,130 @@
+"""Offline proof: held-out photos search the whole catalogue, against floors and against the serving release."""
+
+import json
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from tfx import v1 as tfx
+from tfx.types import artifact_utils
+from tfx.utils import path_utils
+
+from components import artifacts
+from components.encoding import embed_all
+from components.retrieval_page import render_page
+from components.review_evidence import CandidateIdentity, EmbeddedImages, write_review_evidence
+from components.tf_examples import StoredImage, read_images
+from components.verdict import Verdict
+from configs.mounts import mounted_path, output_directory
+from configs.settings import EvaluationSettings
+from release.manifest import tree_sha256
+from retrieval.ground_truth import RetrievalTable
+from retrieval.headline import headline
+from retrieval.metrics import RetrievalEvaluation, evaluate_retrieval
+
+PAGE_FILE = "page.html"
+
+
+@tfx.dsl.components.component
+def RetrievalEvaluator(
+    examples: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
+    model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
+    evaluation: tfx.dsl.components.OutputArtifact[artifacts.RetrievalEvaluation],
+    verdict: tfx.dsl.components.OutputArtifact[artifacts.Verdict],
+    settings: tfx.dsl.components.Parameter[str],
+    num_review_queries: tfx.dsl.components.Parameter[int],
+    baseline_release: tfx.dsl.components.Parameter[str],
+    submitted_by: tfx.dsl.components.Parameter[str],
+    source_digest: tfx.dsl.components.Parameter[str],
+) -> None:
+    """Evaluates the candidate, and the release in the directory `baseline_release` ('' = none is serving) beside it.
+
+    `source_digest` is there for the cache key alone.
+    """
+    limits = EvaluationSettings(**json.loads(settings))
+    queries, gallery = _queries_and_gallery(examples, limits.max_gallery_images)
+    encoder = mounted_path(path_utils.serving_model_path(model.uri))
+    candidate = _ask(encoder, queries, gallery)
+    measured = _measure(candidate, limits)
+    baseline, baseline_metrics = None, None
+    if baseline_release:
+        version = Path(baseline_release).name
+        baseline = _ask(mounted_path(baseline_release) / "encoder" / version, queries, gallery)
+        baseline_metrics = _measure(baseline, limits).metrics
+    judgement = judge(measured.metrics, baseline_metrics, limits)
+    judgement.save(verdict.uri)
+    report = {
+        "split": artifacts.HELD_OUT_SPLIT,
+        "num_gallery_images": len(gallery),
+        "candidate": measured.metrics,
+        "baseline": baseline_metrics,
+    }
+    directory = output_directory(evaluation.uri)
+    (directory / artifacts.METRICS_FILE).write_text(json.dumps(report, indent=2))
+    page = render_page(report, judgement, measured, queries, gallery, limits.pictured_queries)
+    (directory / PAGE_FILE).write_text(page)
+    write_review_evidence(
+        directory,
+        candidate=candidate,
+        baseline=baseline,
+        identity=CandidateIdentity(
+            model_sha256=tree_sha256(encoder),
+            model_uri=model.uri,
+            submitted_by=submitted_by,
+            baseline_version=int(version) if baseline else None,
+            metrics=judgement.facts,
+        ),
+        num_queries=num_review_queries,
+    )
+
+
+def judge(candidate: dict[str, Any], baseline: dict[str, Any] | None, limits: EvaluationSettings) -> Verdict:
+    """Whether the candidate reaches the floor and does not fall behind the serving release on its headline track."""
+    track = headline(candidate)
+    reasons = [f"{track.name}: recall@1 at least {limits.min_recall_at_1:.3f}, got {track.recall_at_1:.3f}"]
+    passed = track.recall_at_1 >= limits.min_recall_at_1
+    if baseline is not None:
+        serving = headline(baseline).recall_at_1
+        floor = serving - limits.max_recall_loss
+        reasons.append(
+            f"{track.name}: recall@1 at least {floor:.3f} (the serving release has {serving:.3f}), "
+            f"got {track.recall_at_1:.3f}"
+        )
+        passed = passed and track.recall_at_1 >= floor
+    return Verdict(passed, reasons, {"recall_at_1": track.recall_at_1})
+
+
+def _queries_and_gallery(
+    examples: tfx.types.standard_artifacts.Examples, max_gallery_images: int
+) -> tuple[list[StoredImage], list[StoredImage]]:
+    """The held-out images, and the catalogue images they search: held-out ones first, then others up to a limit."""
+    queries = list(read_images(examples.path(split=artifacts.HELD_OUT_SPLIT) + "/*"))
+    gallery = [image for image in queries if image.domain == "catalog"]
+    others = (
+        split for split in artifact_utils.decode_split_names(examples.split_names) if split != artifacts.HELD_OUT_SPLIT
+    )
+    for image in chain.from_iterable(read_images(examples.path(split=split) + "/*") for split in others):
+        if len(gallery) >= max_gallery_images:
+            break
+        if image.domain == "catalog":
+            gallery.append(image)
+    return queries, gallery
+
+
+def _ask(encoder: Path, queries: list[StoredImage], gallery: list[StoredImage]) -> EmbeddedImages:
+    return EmbeddedImages(
+        queries=queries,
+        gallery=gallery,
+        query_embeddings=embed_all(encoder, [image.jpeg for image in queries]),
+        gallery_embeddings=embed_all(encoder, [image.jpeg for image in gallery]),
+    )
+
+
+def _measure(images: EmbeddedImages, limits: EvaluationSettings) -> RetrievalEvaluation:
+    return evaluate_retrieval(
+        images.query_embeddings,
+        images.gallery_embeddings,
+        RetrievalTable.of(images.queries),
+        RetrievalTable.of(images.gallery),
+        num_resamples=limits.bootstrap_resamples,
+    )

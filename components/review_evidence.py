@@ -1,0 +1,134 @@
+"""What the reviewers are shown: photos, and the products that the candidate and the serving release find for each."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from components.tf_examples import StoredImage
+from retrieval.exact import Neighbours, search
+from review.evidence import (
+    GRID_SIZE,
+    IMAGES_FOLDER,
+    Candidate,
+    Evidence,
+    EvidenceQuery,
+    EvidenceResult,
+    image_path,
+    write_evidence,
+)
+
+# Several images of a product come together, and a grid shows a product once.
+DEPTH = 8 * GRID_SIZE
+
+
+@dataclass(frozen=True)
+class EmbeddedImages:
+    """Queries and gallery through one encoder.
+
+    Attributes:
+      query_embeddings: [num_queries, dim] float32, L2-normalised.
+      gallery_embeddings: [num_gallery, dim] float32, L2-normalised.
+    """
+
+    queries: Sequence[StoredImage]
+    gallery: Sequence[StoredImage]
+    query_embeddings: npt.NDArray[np.float32]
+    gallery_embeddings: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CandidateIdentity:
+    """Which model this is, and what speaks for it so far."""
+
+    model_sha256: str
+    model_uri: str
+    submitted_by: str
+    baseline_version: int | None
+    metrics: Mapping[str, float]
+
+
+def write_review_evidence(
+    directory: Path,
+    *,
+    candidate: EmbeddedImages,
+    baseline: EmbeddedImages | None,
+    identity: CandidateIdentity,
+    num_queries: int,
+) -> None:
+    """Writes evidence.json and the pictures it names.
+
+    Queries are held-out photos, wild ones where there are any, drawn by the hash of the model and the photo: nobody
+    who trains a model can aim at them.
+    """
+    rows = _draw(candidate.queries, identity.model_sha256, num_queries)
+    grids = _grids(candidate, rows)
+    baseline_grids = _grids(baseline, rows) if baseline else [None] * len(rows)
+    pictures: dict[str, bytes] = {}
+    queries = []
+    for row, grid, baseline_grid in zip(rows, grids, baseline_grids, strict=True):
+        query = candidate.queries[row]
+        queries.append(
+            EvidenceQuery(
+                query_id=query.image_id,
+                image_sha256=_keep(query, pictures),
+                category=query.category,
+                product_id=query.product_id,
+                domain=query.domain,
+                candidate=_results(grid, pictures),
+                baseline=None if baseline_grid is None else _results(baseline_grid, pictures),
+            )
+        )
+    baseline_name = f"-vs-{identity.baseline_version}" if identity.baseline_version else ""
+    who = Candidate(candidate_id=f"{identity.model_sha256[:12]}{baseline_name}", **asdict(identity))
+    (directory / IMAGES_FOLDER).mkdir(parents=True)
+    for sha256, jpeg in pictures.items():
+        image_path(directory, sha256).write_bytes(jpeg)
+    write_evidence(Evidence(candidate=who, queries=tuple(queries)), directory)
+
+
+def _draw(queries: Sequence[StoredImage], model_sha256: str, num_queries: int) -> list[int]:
+    wild = [row for row, image in enumerate(queries) if image.domain == "wild"]
+
+    def by_hash(row: int) -> bytes:
+        return hashlib.sha256(f"{model_sha256}:{queries[row].image_id}".encode()).digest()
+
+    return sorted(wild or range(len(queries)), key=by_hash)[:num_queries]
+
+
+Grid = list[tuple[StoredImage, float]]
+
+
+def _grids(images: EmbeddedImages, rows: Sequence[int]) -> list[Grid]:
+    depth = min(DEPTH, len(images.gallery))
+    found = search(images.query_embeddings[rows], images.gallery_embeddings, depth)
+    return [_grid(images, images.queries[row], found, place) for place, row in enumerate(rows)]
+
+
+def _grid(images: EmbeddedImages, query: StoredImage, found: Neighbours, place: int) -> Grid:
+    """The best image of each of the nearest products, the photo itself left out."""
+    best: dict[str, tuple[StoredImage, float]] = {}
+    for item, score in zip(found.ids[place].tolist(), found.scores[place].tolist(), strict=True):
+        image = images.gallery[item]
+        if image.image_id != query.image_id:
+            best.setdefault(image.product_id, (image, score))
+    return list(best.values())[:GRID_SIZE]
+
+
+def _results(grid: Grid, pictures: dict[str, bytes]) -> tuple[EvidenceResult, ...]:
+    return tuple(
+        EvidenceResult(
+            image_sha256=_keep(image, pictures), product_id=image.product_id, category=image.category, score=score
+        )
+        for image, score in grid
+    )
+
+
+def _keep(image: StoredImage, pictures: dict[str, bytes]) -> str:
+    """Remembers the picture and gives it a name that tells nothing about the arm it came from."""
+    sha256 = hashlib.sha256(image.jpeg).hexdigest()
+    pictures[sha256] = image.jpeg
+    return sha256

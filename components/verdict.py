@@ -1,0 +1,34 @@
+"""A verdict on a candidate: passed or not, with reasons either way."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from configs.mounts import mounted_path, output_directory
+
+VERDICT_FILE = "verdict.json"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a stage thinks of a candidate.
+
+    Attributes:
+      passed: whether nothing speaks against it.
+      reasons: each what was expected, then what came; for a pass too.
+      facts: figures for those who read on.
+    """
+
+    passed: bool
+    reasons: Sequence[str]
+    facts: dict[str, Any]
+
+    def save(self, uri: str) -> None:
+        """Writes verdict.json."""
+        (output_directory(uri) / VERDICT_FILE).write_text(json.dumps(asdict(self), indent=2))
+
+    @classmethod
+    def load(cls, uri: str) -> "Verdict":
+        """Reads verdict.json."""
+        return cls(**json.loads((mounted_path(uri) / VERDICT_FILE).read_text()))

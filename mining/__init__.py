@@ -1,0 +1,1 @@
+"""How products resemble one another before any model: the engineered channels."""

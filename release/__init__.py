@@ -1,0 +1,1 @@
+"""The versioned bundle that serves: staged, verified, renamed, then the pointer flips."""

@@ -1,0 +1,1 @@
+"""Searching vectors: exact search, its metrics, and the quantized ScaNN index."""

@@ -1,0 +1,1 @@
+"""The human gate: evidence goes in, a signed decision comes out."""

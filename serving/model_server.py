@@ -1,0 +1,99 @@
+"""A model server that speaks TF Serving's protocol (gRPC and REST) over SavedModels in this process."""
+
+import logging
+import threading
+from pathlib import Path
+
+from serving.http_server import HttpServer
+from serving.predict_grpc import create_grpc_server
+from serving.predict_rest import create_rest_app
+from serving.saved_model_runtime import ModelVersions
+
+_LOG = logging.getLogger(__name__)
+_DRAIN_TIMEOUT_S = 20
+
+
+class ModelServer:
+    """A running server: gRPC and REST ports, and a thread that follows the base directory."""
+
+    def __init__(
+        self,
+        models: ModelVersions,
+        *,
+        host: str,
+        grpc_port: int,
+        rest_port: int,
+        poll_interval_s: float,
+        num_threads: int,
+    ):
+        self._models = models
+        self._poll_interval_s = poll_interval_s
+        self._stopping = threading.Event()
+        self._follower = threading.Thread(target=self._follow, name="model-versions", daemon=True)
+        self._grpc = create_grpc_server(models, num_threads=num_threads)
+        self.grpc_port: int = self._grpc.add_insecure_port(f"{host}:{grpc_port}")
+        self._http = HttpServer(create_rest_app(models), host=host, port=rest_port)
+        self.rest_port = self._http.port
+        self.rest_url = self._http.url
+
+    def start(self) -> None:
+        """Loads what is there, then opens both ports and follows the directory."""
+        self._models.refresh()
+        self._grpc.start()
+        self._http.start()
+        self._follower.start()
+
+    def stop(self) -> None:
+        """Refuses new requests at once, answers those under way, and returns."""
+        self._stopping.set()
+        drained = self._grpc.stop(_DRAIN_TIMEOUT_S)
+        self._http.stop()
+        drained.wait()
+        self._follower.join()
+
+    def __enter__(self) -> "ModelServer":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
+
+    def _follow(self) -> None:
+        while not self._stopping.wait(self._poll_interval_s):
+            try:
+                self._models.refresh()
+            except OSError as error:  # a file system that is away for a moment must not end the thread
+                _LOG.warning("cannot look for new versions: %s", error)
+
+
+def serve(
+    base_path: Path,
+    model_name: str,
+    grpc_port: int = 8500,
+    rest_port: int = 8501,
+    *,
+    host: str = "127.0.0.1",
+    max_versions: int = 2,
+    poll_interval_s: float = 2.0,
+    num_threads: int = 4,
+) -> ModelServer:
+    """Serves the newest versions below a directory until `stop`.
+
+    base_path: holds one SavedModel per integer directory name; new ones are loaded while serving.
+    grpc_port, rest_port: 0 takes a free one; the handle tells which.
+    max_versions: how many of the newest stay available, the latest being the default. Two, so that a client that
+      still asks for the last release's version is answered while it changes over.
+    num_threads: gRPC requests answered at once.
+
+    Raises OSError or RuntimeError when a port is taken.
+    """
+    models = ModelVersions(model_name, base_path, max_versions=max_versions)
+    server = ModelServer(
+        models,
+        host=host,
+        grpc_port=grpc_port,
+        rest_port=rest_port,
+        poll_interval_s=poll_interval_s,
+        num_threads=num_threads,
+    )
+    server.start()
+    return server

@@ -1,0 +1,316 @@
+"""The search service: a photo in, similar products out; JSON for programs and a page for people."""
+
+import base64
+import binascii
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio.to_thread
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from catalog.images import ImageRejected, canonicalise
+from catalog.taxonomy import parse_category
+from release.store import ReleaseStore
+from serving.embedder import EmbedderUnavailable, parse_encoder_url
+from serving.http_server import BodyLimit, HttpServer
+from serving.searcher import CurrentRelease, Hit, LiveRelease, NoReleaseError, UnknownCategoryError, load_release
+
+_STATIC = Path(__file__).parent / "static"
+_PAGE_FILES = {"/": "index.html", "/search.css": "search.css", "/search.js": "search.js", "/icon.svg": "icon.svg"}
+_MAX_K = 200
+_WORKER_THREADS = 2 * (os.cpu_count() or 1)
+_SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; img-src 'self' blob:; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class RequestError(Exception):
+    """A request that is refused: HTTP status, reason code, the field that is wrong and what was expected of it."""
+
+    def __init__(self, status: int, code: str, field: str, message: str):
+        super().__init__(message)
+        self.status = status
+        self.document = _error_document(code, message, field)
+
+
+def _error_document(code: str, message: str, field: str = "body") -> dict[str, Any]:
+    return {"error": {"code": code, "field": field, "message": message}}
+
+
+class SearchParameters(BaseModel):
+    """What a search can be told beside the image."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    k: int = Field(10, ge=1, le=_MAX_K)
+    category: str = Field("", max_length=500)
+
+    @field_validator("category")
+    @classmethod
+    def _is_a_path(cls, category: str) -> str:
+        parse_category(category)
+        return category
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """One parsed request; the image is still as it was sent."""
+
+    image: bytes
+    parameters: SearchParameters
+
+
+async def parse_search_request(request: Request) -> SearchRequest:
+    """Reads a multipart form, a raw image body or JSON with a base64 image.
+
+    Parameters are form fields, the query string or JSON members respectively. Raises RequestError.
+    """
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type == "multipart/form-data":
+        return await _parse_form(request)
+    if content_type == "application/json":
+        return _parse_json(await request.body())
+    if content_type.startswith("image/"):
+        return SearchRequest(await request.body(), _parse_parameters(dict(request.query_params)))
+    expected = "multipart/form-data, application/json or image/*"
+    raise RequestError(415, "UNSUPPORTED_MEDIA_TYPE", "content-type", f"must be {expected}, got {content_type!r}")
+
+
+async def _parse_form(request: Request) -> SearchRequest:
+    async with request.form(max_files=1, max_fields=8) as form:
+        fields = dict(form.multi_items())
+        upload = fields.pop("image", None)
+        if not isinstance(upload, UploadFile):
+            raise RequestError(422, "MISSING", "image", "must be an uploaded file in the form field 'image'")
+        return SearchRequest(await upload.read(), _parse_parameters(fields))
+
+
+def _parse_json(body: bytes) -> SearchRequest:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(400, "BAD_JSON", "body", f"must be JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise RequestError(400, "BAD_JSON", "body", f"must be a JSON object, got {type(document).__name__}")
+    encoded = document.pop("image", None)
+    if not isinstance(encoded, str):
+        raise RequestError(422, "MISSING", "image", "must be a base64 string")
+    try:
+        image = base64.b64decode(encoded, validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise RequestError(422, "BAD_BASE64", "image", f"must be base64: {error}") from error
+    return SearchRequest(image, _parse_parameters(document))
+
+
+def _parse_parameters(values: Mapping[str, Any]) -> SearchParameters:
+    try:
+        return SearchParameters.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise RequestError(422, "BAD_PARAMETER", field, f"{first['msg']}, got {str(first['input'])[:100]!r}") from error
+
+
+class _Stopwatch:
+    """Milliseconds of each step, in the order they were taken."""
+
+    def __init__(self) -> None:
+        self._started = self._last = time.perf_counter()
+        self.latency_ms: dict[str, float] = {}
+
+    def lap(self, step: str) -> None:
+        now = time.perf_counter()
+        self.latency_ms[step] = round(1000 * (now - self._last), 2)
+        self._last = now
+
+    def total(self) -> dict[str, float]:
+        return {**self.latency_ms, "total": round(1000 * (self._last - self._started), 2)}
+
+
+def search_release(live: LiveRelease, request: SearchRequest) -> dict[str, Any]:
+    """Answers one request with one release.
+
+    Raises ImageRejected, UnknownCategoryError, EmbedderUnavailable.
+    """
+    watch = _Stopwatch()
+    image = canonicalise(request.image, longest_side_px=live.longest_side_px)
+    watch.lap("decode")
+    embedding = live.embedder.embed([image.jpeg])[0]
+    watch.lap("embed")
+    hits = live.searcher.search(embedding, request.parameters.k, request.parameters.category)
+    watch.lap("search")
+    version = live.release.version
+    results = [_describe(rank, hit, version) for rank, hit in enumerate(hits, start=1)]
+    return {"release": version, "latency_ms": watch.total(), "results": results}
+
+
+def _describe(rank: int, hit: Hit, version: int) -> dict[str, Any]:
+    document = asdict(hit)
+    row = document.pop("row")
+    thumbnail_url = f"/v1/thumbnails/{version}/{row}.jpg"
+    return {"rank": rank, **document, "score": round(hit.score, 6), "thumbnail_url": thumbnail_url}
+
+
+def describe_release(live: LiveRelease) -> dict[str, Any]:
+    """What is being searched, for programs and for the page's category filter."""
+    searcher = live.searcher
+    categories = [{"path": path, "num_images": size} for path, size in searcher.category_sizes().items()]
+    return {
+        "release": live.release.version,
+        "num_images": len(searcher.catalogue),
+        "num_products": searcher.num_products,
+        "embedding_dim": searcher.dim,
+        "index": searcher.index.spec.kind,
+        "categories": categories,
+    }
+
+
+def create_app(current: CurrentRelease) -> FastAPI:
+    """The service over a release that may change under it; the app starts and stops following the store.
+
+    Handlers that decode, embed or search are plain functions, which FastAPI runs on worker threads.
+    """
+
+    @asynccontextmanager
+    async def follow(_app: FastAPI) -> AsyncIterator[None]:
+        # Decoding and embedding fill a core each; more threads would only hold more decoded photos at once.
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _WORKER_THREADS
+        current.start()
+        yield
+        await run_in_threadpool(current.stop)
+
+    app = FastAPI(title="Lookalike search", openapi_url=None, lifespan=follow)
+    app.add_middleware(BodyLimit, error_document=_error_document)
+    app.add_middleware(_SecurityHeaders)
+    _add_error_handlers(app)
+    _add_api(app, current)
+    _add_page(app)
+    return app
+
+
+def _add_api(app: FastAPI, current: CurrentRelease) -> None:
+    @app.post("/v1/search")
+    def search(request: Annotated[SearchRequest, Depends(parse_search_request)]) -> JSONResponse:
+        return JSONResponse(search_release(current.get(), request))
+
+    @app.get("/v1/release")
+    def release() -> JSONResponse:
+        return JSONResponse(describe_release(current.get()))
+
+    @app.get("/v1/thumbnails/{version}/{row}.jpg")
+    def thumbnail(version: int, row: int) -> Response:
+        catalogue = current.catalogue(version)
+        if catalogue is None or not 0 <= row < len(catalogue):
+            raise HTTPException(404)
+        # A release never changes, and its version is never used again.
+        headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+        return Response(catalogue.thumbnail(row), media_type="image/jpeg", headers=headers)
+
+    # Not on a worker thread, so that it answers while all of them are busy.
+    @app.get("/healthz")
+    async def healthz() -> JSONResponse:
+        try:
+            version = current.get().release.version
+        except NoReleaseError as error:
+            return JSONResponse({"status": "not ready", "release": None, "problem": str(error)}, 503)
+        return JSONResponse({"status": "ready", "release": version, "problem": current.problem or None})
+
+
+def _add_page(app: FastAPI) -> None:
+    for path, file in _PAGE_FILES.items():
+        app.add_api_route(path, _sender_of(_STATIC / file), methods=["GET"])
+
+
+def _sender_of(path: Path) -> Callable[[], FileResponse]:
+    def send() -> FileResponse:
+        # Asked for again after an update of the service, and only answered in full when the file has changed.
+        return FileResponse(path, headers={"Cache-Control": "no-cache"})
+
+    return send
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    answers: dict[type[Exception], Callable[[Any], tuple[int, dict[str, Any]]]] = {
+        RequestError: lambda error: (error.status, error.document),
+        ImageRejected: lambda error: (422, _error_document(error.reason.value, error.detail, "image")),
+        UnknownCategoryError: lambda error: (422, _error_document("UNKNOWN_CATEGORY", str(error), "category")),
+        NoReleaseError: lambda error: (503, _error_document("NO_RELEASE", str(error), "release")),
+        EmbedderUnavailable: lambda error: (503, _error_document("ENCODER_UNAVAILABLE", str(error), "encoder")),
+        RequestValidationError: lambda _error: (404, _error_document("NOT_FOUND", "no such resource", "path")),
+        HTTPException: lambda error: (
+            error.status_code,
+            _error_document(f"HTTP_{error.status_code}", str(error.detail), "request"),
+        ),
+        # Logged by the server with its trace; the text may hold what is none of the client's business.
+        Exception: lambda _error: (500, _error_document("INTERNAL", "the service failed, its log says why", "server")),
+    }
+    for kind, answer in answers.items():
+        app.add_exception_handler(kind, partial(_answer_error, answer))
+
+
+async def _answer_error(
+    answer: Callable[[Any], tuple[int, dict[str, Any]]], _request: Request, error: Exception
+) -> JSONResponse:
+    status, document = answer(error)
+    return JSONResponse(document, status)
+
+
+class _SecurityHeaders:
+    """ASGI middleware: the same strict headers on every answer."""
+
+    def __init__(self, app: ASGIApp):
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_SECURITY_HEADERS)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def serve(
+    store_root: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    encoder_url: str | None = None,
+    poll_interval_s: float = 2.0,
+) -> HttpServer:
+    """Starts the service on a store's current release, and on those that follow, until `stop`.
+
+    port: 0 takes a free one; the handle tells which.
+    encoder_url: grpc://host:port of a TF Serving; None runs the encoder in this process.
+
+    Returns once connections are accepted; /healthz answers 200 when the first release is warm.
+    Raises OSError when the port is taken, ValueError for an encoder_url of another form.
+    """
+    if encoder_url is not None:
+        parse_encoder_url(encoder_url)
+    load = partial(load_release, encoder_url=encoder_url)
+    current = CurrentRelease(ReleaseStore(store_root), poll_interval_s=poll_interval_s, load=load)
+    server = HttpServer(create_app(current), host=host, port=port)
+    server.start()
+    return server

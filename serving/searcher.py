@@ -1,0 +1,305 @@
+"""Searching one release for products, and following the store's current release while requests are answered."""
+
+import gc
+import io
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from catalog.images import canonicalise
+from catalog.taxonomy import SEPARATOR, parse_category
+from release import contents
+from release.contents import Catalogue
+from release.store import Release, ReleaseStore
+from retrieval import exact
+from retrieval.scann_index import ScannIndex
+from serving.embedder import Embedder, EmbedderUnavailable, open_embedder
+
+_LOG = logging.getLogger(__name__)
+
+# The first request to the index asks for this many images per wanted product.
+_IMAGES_PER_PRODUCT = 4
+_GROWTH = 4
+_MAX_LOAD_ATTEMPTS = 3
+_SIDE_FACT = "longest_side_px"
+
+Vector = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One product found, shown by its best image.
+
+    row: of that image in the release's catalogue; score: its inner product with the query, 1 for the same vector.
+    """
+
+    row: int
+    score: float
+    image_id: str
+    product_id: str
+    category: str
+    title: str
+    price: float | None
+
+
+class UnknownCategoryError(ValueError):
+    """No image of the release has this category or one below it."""
+
+
+class Searcher:
+    """The index, vectors and catalogue of one release. Thread-safe."""
+
+    def __init__(self, index: ScannIndex, embeddings: npt.NDArray[np.float32], catalogue: Catalogue):
+        """embeddings: [num_images, dim] float32, memory-mapped; row i is id i of the index and of the catalogue."""
+        sizes = (index.size, len(embeddings), len(catalogue))
+        if len(set(sizes)) != 1:
+            raise ValueError(f"index, embeddings and catalogue must have one size, got {sizes}")
+        self.index = index
+        self.catalogue = catalogue
+        self._embeddings = embeddings
+        products, self._product_of_row = _number(catalogue.product_ids)
+        self.num_products = len(products)
+        self._rows_by_category = _rows_by_category(catalogue)
+
+    @classmethod
+    def open(cls, release: Release) -> "Searcher":
+        """Opens a verified release; damaged index files could crash the process.
+
+        Raises ReleaseError where the index does not find what the release's canary says it found.
+        """
+        index = ScannIndex.load(release.directory / contents.INDEX_DIRECTORY)
+        embeddings = contents.read_embeddings(release.directory / contents.EMBEDDINGS_FILE)
+        contents.check_canary(release.directory / contents.CANARY_FILE, index.search, embeddings)
+        return cls(index, embeddings, Catalogue.open(release.directory / contents.CATALOGUE_FILE))
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self.index.dim
+
+    def search(self, embedding: Vector, k: int, category: str = "") -> list[Hit]:
+        """Finds the k products whose best image is nearest.
+
+        embedding: [dim] float32, L2-normalised.
+        category: only images of this category path or one below it; '' is all of them.
+
+        A category is searched exactly over its own vectors, whatever the index: filtering an approximate answer
+        afterwards would miss products whenever the category is rare, and the cost is bounded by the category's size.
+
+        Returns at most k hits, best first, equal scores by smaller row; fewer when there are fewer products.
+        Raises UnknownCategoryError; ValueError for a k or an embedding out of range.
+        """
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        query = embedding[np.newaxis]
+        levels = parse_category(category)
+        if not levels:
+            return self._best_products(lambda num: self.index.search(query, num), self.index.size, k)
+        rows = self._rows_below(levels)
+        vectors = self._embeddings[rows]
+
+        def ask(num_images: int) -> exact.Neighbours:
+            found = exact.search(query, vectors, num_images)
+            return exact.Neighbours(rows[found.ids], found.scores)
+
+        return self._best_products(ask, len(rows), k)
+
+    def category_sizes(self) -> dict[str, int]:
+        """Number of images at or below every category path, in path order."""
+        sizes: dict[tuple[str, ...], int] = {}
+        for levels, rows in self._rows_by_category:
+            for depth in range(1, len(levels) + 1):
+                sizes[levels[:depth]] = sizes.get(levels[:depth], 0) + len(rows)
+        return {SEPARATOR.join(levels): size for levels, size in sorted(sizes.items())}
+
+    def _best_products(self, ask: Callable[[int], exact.Neighbours], num_images: int, k: int) -> list[Hit]:
+        """Asks for more images until they hold k products: the best images of a list hold its best products."""
+        wanted = min(num_images, k * _IMAGES_PER_PRODUCT)
+        while True:
+            rows, scores = self._best_images(ask(wanted))
+            if len(rows) >= min(k, self.num_products) or wanted == num_images:
+                return [self._hit(int(row), float(score)) for row, score in zip(rows[:k], scores[:k], strict=True)]
+            wanted = min(num_images, wanted * _GROWTH)
+
+    def _best_images(self, found: exact.Neighbours) -> tuple[Rows, Vector]:
+        """The best image of every product, best first. Equal scores by row: ScaNN promises no order for them."""
+        order = np.lexsort((found.ids[0], -found.scores[0]))
+        rows, scores = found.ids[0][order], found.scores[0][order]
+        _, first = np.unique(self._product_of_row[rows], return_index=True)
+        first.sort()
+        return rows[first], scores[first]
+
+    def _hit(self, row: int, score: float) -> Hit:
+        record = self.catalogue.record(row)
+        return Hit(row, score, record.image_id, record.product_id, record.category, record.title, record.price)
+
+    def _rows_below(self, prefix: tuple[str, ...]) -> Rows:
+        parts = [rows for levels, rows in self._rows_by_category if levels[: len(prefix)] == prefix]
+        if not parts:
+            raise UnknownCategoryError(f"category must be one of the release's, got {SEPARATOR.join(prefix)!r}")
+        return np.sort(np.concatenate(parts))
+
+
+def _rows_by_category(catalogue: Catalogue) -> list[tuple[tuple[str, ...], Rows]]:
+    """Pairs, not a mapping: two spellings may name one category."""
+    categories, category_of_row = _number(catalogue.categories)
+    return [
+        (parse_category(category), np.flatnonzero(category_of_row == number))
+        for number, category in enumerate(categories)
+    ]
+
+
+def _number(values: Sequence[str]) -> tuple[list[str], Rows]:
+    """The distinct values and, for every row, which of them it has. (numpy would pad every string to the longest.)"""
+    numbers: dict[str, int] = {}
+    rows = np.fromiter((numbers.setdefault(value, len(numbers)) for value in values), np.int64, len(values))
+    return list(numbers), rows
+
+
+@dataclass(frozen=True)
+class LiveRelease:
+    """What answers a request: a release with the searcher and the embedder that belong to it and to no other.
+
+    longest_side_px: what ingest reduced the catalogue's images to; queries are reduced alike.
+    """
+
+    release: Release
+    searcher: Searcher
+    embedder: Embedder
+    longest_side_px: int
+
+
+class NoReleaseError(Exception):
+    """Nothing can be searched yet."""
+
+
+def load_release(release: Release, encoder_url: str | None = None) -> LiveRelease:
+    """Verifies and opens a release and answers a first query with it, so that no user waits for what loads late.
+
+    Raises ReleaseError when a file is not as pushed, EmbedderUnavailable when its encoder's server is away, ValueError
+    when its parts do not fit together.
+    """
+    release.verify()
+    searcher, embedder = Searcher.open(release), open_embedder(encoder_url, release)
+    live = LiveRelease(release, searcher, embedder, _longest_side_px(release))
+    embedding = live.embedder.embed([_grey_jpeg(live.longest_side_px)])[0]
+    live.searcher.search(embedding, k=10)
+    return live
+
+
+def _longest_side_px(release: Release) -> int:
+    side = release.manifest.facts.get(_SIDE_FACT)
+    if not isinstance(side, int) or side < 1:
+        raise ValueError(f"the manifest of {release.directory} must state {_SIDE_FACT} in pixels, got {side!r}")
+    return side
+
+
+def _grey_jpeg(longest_side_px: int) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (longest_side_px, longest_side_px), (128, 128, 128)).save(stream, "PNG")
+    return canonicalise(stream.getvalue(), longest_side_px=longest_side_px).jpeg
+
+
+class CurrentRelease:
+    """Follows the store's CURRENT on a thread: a new release is loaded beside the old one, then takes its place.
+
+    A request holds on to one LiveRelease until it is answered. A release that does not load is reported by `problem`
+    and given up after three attempts (an encoder server that is away is waited for), while the old one keeps serving.
+    """
+
+    def __init__(
+        self,
+        store: ReleaseStore,
+        *,
+        poll_interval_s: float = 2.0,
+        load: Callable[[Release], LiveRelease] = load_release,
+    ):
+        self._store = store
+        self._poll_interval_s = poll_interval_s
+        self._load = load
+        self._live: LiveRelease | None = None
+        # Result pages still ask for the thumbnails of the release before; a mapped file costs no memory.
+        self._catalogues: dict[int, Catalogue] = {}
+        self._failures: dict[int, int] = {}
+        self._problem = ""
+        self._stopping = threading.Event()
+        self._follower = threading.Thread(target=self._follow, name="current-release", daemon=True)
+
+    @property
+    def problem(self) -> str:
+        """Why the release that should serve does not; '' when it does."""
+        return self._problem
+
+    def get(self) -> LiveRelease:
+        """The release to answer with. Raises NoReleaseError."""
+        if self._live is None:
+            raise NoReleaseError(self._problem or "a release must be pushed first, there is none")
+        return self._live
+
+    def catalogue(self, version: int) -> Catalogue | None:
+        """The catalogue of the live release or the one before it."""
+        return self._catalogues.get(version)
+
+    def start(self) -> None:
+        """Begins to follow, with a first look at once on the thread."""
+        self._follower.start()
+
+    def stop(self) -> None:
+        """Ends the thread; what is live stays so for requests under way."""
+        self._stopping.set()
+        self._follower.join()
+
+    def refresh(self) -> None:
+        """Looks once. Never raises: what is wrong is logged and told by `problem`."""
+        try:
+            release = self._store.current()
+        except Exception as error:  # noqa: BLE001 - whatever the store's state, the live release keeps serving
+            self._report(f"the current release cannot be read: {error}")
+            return
+        if release is None or (self._live is not None and release.version == self._live.release.version):
+            self._problem = ""
+        elif self._failures.get(release.version, 0) < _MAX_LOAD_ATTEMPTS:
+            self._try_to_load(release)
+
+    def _try_to_load(self, release: Release) -> None:
+        started = time.monotonic()
+        if self._live is None and not self._problem:
+            self._problem = f"release {release.version} is being loaded"
+        try:
+            live = self._load(release)
+        except EmbedderUnavailable as error:
+            self._report(f"release {release.version} waits for its encoder: {error}")
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the live release keeps serving
+            self._failures[release.version] = self._failures.get(release.version, 0) + 1
+            self._report(f"release {release.version} does not load: {error}")
+        else:
+            self._swap(live)
+            _LOG.info("release %d is live after %.1f s", release.version, time.monotonic() - started)
+
+    def _swap(self, live: LiveRelease) -> None:
+        previous = self._live
+        kept = [live] if previous is None else [previous, live]
+        self._catalogues = {item.release.version: item.searcher.catalogue for item in kept}
+        self._live = live
+        self._failures = {}
+        self._problem = ""
+        del previous, kept
+        gc.collect()  # a SavedModel is full of reference cycles: without this, old releases pile up
+
+    def _report(self, problem: str) -> None:
+        if problem != self._problem:
+            _LOG.warning("%s", problem)
+        self._problem = problem
+
+    def _follow(self) -> None:
+        while True:
+            self.refresh()
+            if self._stopping.wait(self._poll_interval_s):
+                return

@@ -1,0 +1,552 @@
+"""BUILD states who may import whom: it is evaluated here, and every import of the repository is held against it."""
+
+import ast
+import functools
+import graphlib
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from pathlib import Path, PurePosixPath
+
+import pytest
+import starlark
+
+ROOT = Path(__file__).resolve().parent.parent
+RULE_KINDS = ("py_library", "py_binary", "py_test")
+RULES_FILE = "@rules_python//python:defs.bzl"
+TEST_MAIN = "tests/main.py"
+PYPI = "@pypi//"
+HEAVY = {PYPI + name for name in ("apache_beam", "ml_pipelines_sdk", "tensorflow", "tf_keras", "tfx")}
+PLAIN_ROOMS = ("catalog", "configs", "mining", "release", "retrieval", "review")
+
+Files = Mapping[str, str]  # path from the top of the repository → its text
+
+
+@dataclass(frozen=True)
+class Target:
+    """One py_library, py_binary or py_test of BUILD; file paths and labels as they are written there."""
+
+    kind: str
+    name: str
+    srcs: tuple[str, ...]
+    deps: tuple[str, ...]
+    data: tuple[str, ...]
+    main: str
+    args: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        return f":{self.name}"
+
+
+@dataclass(frozen=True)
+class Use:
+    """Something that a file names: `import module`, or a dotted string that TFX imports for us."""
+
+    line: int
+    module: str
+    is_string: bool = False
+    must_exist: bool = False
+
+
+# --- BUILD → targets ---------------------------------------------------------------------------------------
+
+
+def evaluate(build: str, paths: Collection[str]) -> list[Target]:
+    """The targets that `build` declares; its globs see `paths`. Raises StarlarkError as Bazel would complain."""
+    targets: list[Target] = []
+
+    def rule(kind: str) -> Callable[..., None]:
+        # Attributes are listed, not swallowed by **kwargs, so that a misspelt one is an error here too.
+        def declare(name, srcs=(), deps=(), data=(), main="", args=(), testonly=False, visibility=()):  # type: ignore[no-untyped-def]
+            lists = tuple(srcs), tuple(deps), tuple(data)
+            targets.append(Target(kind, name, *lists, main, tuple(args)))
+
+        return declare
+
+    rules = starlark.Module()
+    for kind in RULE_KINDS:
+        rules.add_callable(kind, rule(kind))
+    loadable = {RULES_FILE: rules.freeze()}
+    module = starlark.Module()
+    module.add_callable("glob", functools.partial(_glob, paths))
+    module.add_callable("package", lambda default_visibility=(): None)
+    module.add_callable("exports_files", lambda files, visibility=(): None)
+    loader = starlark.FileLoader(lambda label: loadable[label])
+    starlark.eval(module, starlark.parse("BUILD", build), starlark.Globals.standard(), loader)
+    return targets
+
+
+def _glob(
+    paths: Collection[str], include: list[str], exclude: Iterable[str] = (), allow_empty: bool = False
+) -> list[str]:
+    wanted, unwanted = [_glob_regex(p) for p in include], [_glob_regex(p) for p in exclude]
+    found = [
+        path
+        for path in sorted(paths)
+        if any(regex.fullmatch(path) for regex in wanted) and not any(regex.fullmatch(path) for regex in unwanted)
+    ]
+    if not found and not allow_empty:
+        raise ValueError(f"glob must match at least one file, {include} matches none")
+    return found
+
+
+def _glob_regex(pattern: str) -> re.Pattern[str]:
+    """Bazel's patterns: `*` stays inside a folder, the segment `**` spans any number of folders."""
+    *folders, name = pattern.split("/")
+    segments = ["(?:[^/]+/)*" if folder == "**" else _segment_regex(folder) + "/" for folder in folders]
+    return re.compile("".join(segments) + (".*" if name == "**" else _segment_regex(name)))
+
+
+def _segment_regex(segment: str) -> str:
+    return re.escape(segment).replace(r"\*", "[^/]*")
+
+
+# --- Python source → what it uses --------------------------------------------------------------------------
+
+DOTTED = re.compile(r"[a-z_]\w*(\.\w+)+")
+
+
+def uses(path: str, source: str) -> Iterator[Use]:
+    """Every import of a file, those inside functions too, and every string that looks like a dotted name."""
+    tree = ast.parse(source, path)
+    required = set(_strings_that_name_functions(tree))
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (Use(node.lineno, alias.name) for alias in names)
+            case ast.ImportFrom(names=names):
+                origin = _origin(path, node)
+                yield from (Use(node.lineno, f"{origin}.{alias.name}") for alias in names)
+            case ast.Constant(value=str(text)) if DOTTED.fullmatch(text):
+                yield Use(node.lineno, text, is_string=True, must_exist=node in required)
+
+
+def _origin(path: str, node: ast.ImportFrom) -> str:
+    """The absolute name of what stands between `from` and `import`."""
+    package = PurePosixPath(path).parts[: -node.level] if node.level else ()
+    return ".".join([*package, *filter(None, [node.module])])
+
+
+def _strings_that_name_functions(tree: ast.AST) -> Iterator[ast.Constant]:
+    """The values of `run_fn="…"`, `preprocessing_fn="…"`: TFX finds them only when the stage runs."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.keyword(arg="run_fn" | "preprocessing_fn", value=ast.Constant() as value):
+                yield value
+
+
+def module_file(module: str, files: Files) -> tuple[str | None, list[str]]:
+    """The file of the longest leading part of a dotted name that is a module of ours, and the parts left over."""
+    parts = module.split(".")
+    for depth in range(len(parts), 0, -1):
+        stem = "/".join(parts[:depth])
+        for path in (f"{stem}.py", f"{stem}/__init__.py"):
+            if path in files:
+                return path, parts[depth:]
+    return None, parts
+
+
+def named_file(text: str, files: Files) -> str | None:
+    """The file of ours that a dotted string names; None for 'release.json', which only looks like one."""
+    path, rest = module_file(text, files)
+    if path is None or (rest and rest[0] not in _top_level_names(files[path])):
+        return None
+    return path
+
+
+def _top_level_names(source: str) -> set[str]:
+    names: set[str] = set()
+    for node in ast.parse(source).body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                names.add(name)
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                names.add(name)
+    return names
+
+
+# --- Third-party modules → distributions -------------------------------------------------------------------
+
+
+def installed_providers(module: str) -> frozenset[str]:
+    """Names, spelt as in labels, of the distributions that install the longest leading part of `module`."""
+    index = _installed_modules()
+    parts = module.split(".")
+    for depth in range(len(parts), 0, -1):
+        if found := index.get(".".join(parts[:depth])):
+            return frozenset(found)
+    return frozenset()
+
+
+@functools.cache
+def _installed_modules() -> dict[str, set[str]]:
+    """Module → distributions. packages_distributions() reads top_level.txt alone on Python 3.10, which many
+    lack, and knows only first names, where `google` is shared by thirty."""
+    index: dict[str, set[str]] = {}
+    for distribution in distributions():
+        name = _label_name(distribution.metadata["Name"])
+        for file in distribution.files or ():
+            if file.suffix in (".py", ".so"):
+                stem = [*file.parts[:-1], file.name.partition(".")[0]]
+                index.setdefault(".".join(stem).removesuffix(".__init__"), set()).add(name)
+    return index
+
+
+@functools.cache
+def installed_names() -> frozenset[str]:
+    return frozenset(_label_name(distribution.metadata["Name"]) for distribution in distributions())
+
+
+def _label_name(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "_", distribution).lower()
+
+
+# --- The rules ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Repository:
+    """Files, the targets they are sorted into, and who provides what is not ours."""
+
+    files: Files
+    targets: list[Target]
+    providers: Callable[[str], frozenset[str]]
+
+    def owners(self, path: str) -> list[Target]:
+        """The targets of a file. A binary or test has to list its `main`; the library that holds it owns it."""
+        listed = [target for target in self.targets if path in target.srcs]
+        return [target for target in listed if target.main != path] or listed
+
+    def owner_labels(self, path: str) -> set[str]:
+        return {target.label for target in self.owners(path)}
+
+    def labels_of(self, module: str) -> set[str] | None:
+        """The labels of which one must be among the deps to import a module, None for the standard library."""
+        path, _ = module_file(module, self.files)
+        if path:
+            return self.owner_labels(path)
+        if module.partition(".")[0] in sys.stdlib_module_names:
+            return None
+        return {PYPI + name for name in self.providers(module)}
+
+
+def violations(repository: Repository, installed: Collection[str]) -> list[str]:
+    """One sentence for each rule that is broken."""
+    return [
+        *_ownership_faults(repository),
+        *_label_faults(repository, installed),
+        *_test_faults(repository.targets),
+        *_cycle_faults(repository.targets),
+        *_import_faults(repository),
+    ]
+
+
+def _ownership_faults(repository: Repository) -> Iterator[str]:
+    for path in repository.files:
+        if path.endswith(".py"):
+            names = [target.name for target in repository.owners(path)]
+            if len(names) != 1:
+                yield f"{path}: must be in exactly one target, is in {names or 'none'}"
+
+
+def _label_faults(repository: Repository, installed: Collection[str]) -> Iterator[str]:
+    names = [target.name for target in repository.targets]
+    yield from (f"//:{name}: is declared twice" for name, times in Counter(names).items() if times > 1)
+    known = {f":{name}" for name in names} | {PYPI + name for name in installed}
+    for target in repository.targets:
+        wrong = [label for label in target.deps if label not in known]
+        wrong += [label for label in target.data if label not in known and label not in repository.files]
+        wrong += [path for path in target.srcs if path not in repository.files]
+        wrong += [target.main] if target.main and target.main not in target.srcs else []
+        yield from (f"//:{target.name}: there is no {label}" for label in wrong)
+
+
+def _test_faults(targets: list[Target]) -> Iterator[str]:
+    """Bazel runs a py_test's main file: with a pytest file there, it defines functions and calls none."""
+    for target in targets:
+        if target.kind != "py_test":
+            continue
+        if target.main != TEST_MAIN:
+            yield f'//:{target.name}: a py_test needs main = "{TEST_MAIN}" or it passes without running'
+        for path in target.srcs:
+            if path.endswith("_test.py") and not any(f"{path}/".startswith(f"{arg}/") for arg in target.args):
+                yield f"//:{target.name}: {path} is under none of args = {list(target.args)}, so it never runs"
+
+
+def _cycle_faults(targets: list[Target]) -> Iterator[str]:
+    try:
+        graphlib.TopologicalSorter({t.label: {*t.deps, *t.data} for t in targets}).prepare()
+    except graphlib.CycleError as error:
+        yield f"the targets depend on each other in a circle: {' → '.join(error.args[1])}"
+
+
+def _import_faults(repository: Repository) -> Iterator[str]:
+    for path, source in repository.files.items():
+        for target in repository.owners(path):
+            # `from x import a, b, c` lacks one dep, not three: the first use tells it.
+            first: dict[tuple[int, str], Use] = {}
+            for use in uses(path, source):
+                fault = _string_fault if use.is_string else _import_fault
+                if complaint := fault(use, target, repository):
+                    first.setdefault((use.line, complaint), use)
+            for (line, complaint), use in first.items():
+                yield f"{path}:{line}: {'names' if use.is_string else 'imports'} {use.module}, {complaint}"
+
+
+def _import_fault(use: Use, target: Target, repository: Repository) -> str | None:
+    wanted = repository.labels_of(use.module)
+    if wanted is None or wanted & {target.label, *target.deps}:
+        return None
+    if not wanted:
+        return "but nothing provides it"
+    return f"but //:{target.name} lacks the dep {_one_of(wanted)}"
+
+
+def _string_fault(use: Use, target: Target, repository: Repository) -> str | None:
+    path = named_file(use.module, repository.files)
+    if path is None:
+        return "which is no function of ours" if use.must_exist else None
+    wanted = repository.owner_labels(path)
+    if wanted & {target.label, *target.deps, *target.data}:
+        return None
+    return f"but //:{target.name} lacks the data {_one_of(wanted)}"
+
+
+def _one_of(labels: Iterable[str]) -> str:
+    return " or ".join(f'"{label}"' for label in sorted(labels))
+
+
+def reachable(label: str, targets: Iterable[Target]) -> set[str]:
+    """Every label that importing a target can bring in."""
+    deps = {target.label: target.deps for target in targets}
+    found: set[str] = set()
+    waiting = [label]
+    while waiting:
+        new = set(deps.get(waiting.pop(), ())) - found
+        found |= new
+        waiting.extend(new)
+    return found
+
+
+# --- This repository ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def files() -> Files:
+    """What git tracks, and what it would track; the text of Python files only."""
+    # A checkout that belongs to another user (CI as root) is refused by git without safe.directory.
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "-co", "--exclude-standard"]
+    listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    paths = [path for path in listing.split("\0") if path and (ROOT / path).is_file()]
+    return {p: (ROOT / p).read_text(encoding="utf-8") if p.endswith(".py") else "" for p in paths}
+
+
+@pytest.fixture(scope="module")
+def repository(files: Files) -> Repository:
+    build = (ROOT / "BUILD").read_text(encoding="utf-8")
+    return Repository(files, evaluate(build, files), installed_providers)
+
+
+def test_every_import_is_among_the_deps_of_its_target(repository: Repository) -> None:
+    broken = violations(repository, installed_names())
+    assert not broken, "\n".join(["BUILD states the import rules, and these break them:", *broken])
+
+
+@pytest.mark.parametrize("room", PLAIN_ROOMS)
+def test_plain_rooms_reach_no_heavy_library(repository: Repository, room: str) -> None:
+    libraries = [t for t in repository.targets if t.kind == "py_library" and f"{t.name}_".startswith(f"{room}_")]
+    assert libraries, f"expected a py_library for the room {room}"
+    assert not {label for t in libraries for label in reachable(t.label, repository.targets)} & HEAVY
+
+
+# --- The checker itself ------------------------------------------------------------------------------------
+
+LOAD = 'load("@rules_python//python:defs.bzl", "py_binary", "py_library", "py_test")\n'
+TWO_ROOMS = (
+    LOAD
+    + """
+py_library(name = "low", srcs = glob(["low/**/*.py"]))
+
+py_library(name = "high", srcs = ["high.py"], deps = [":low"])
+"""
+)
+PROVIDERS = {"numpy": frozenset({"numpy"}), "shared": frozenset({"one", "other"})}
+
+
+def faults(build: str, files: Files) -> list[str]:
+    """The violations in a repository of these files, on a machine with numpy, one and other installed."""
+    providers = lambda module: PROVIDERS.get(module.partition(".")[0], frozenset())  # noqa: E731
+    repository = Repository(files, evaluate(build, files), providers)
+    return violations(repository, installed=["numpy", "one", "other"])
+
+
+def test_imports_among_the_deps_pass() -> None:
+    files = {"high.py": "import os.path\nfrom low import deep", "low/deep.py": "from . import deep"}
+    assert faults(TWO_ROOMS, files) == []
+
+
+def test_missing_dep_is_told_with_file_line_import_and_label() -> None:
+    assert faults(TWO_ROOMS, {"high.py": "", "low/deep.py": "import os\nimport high"}) == [
+        'low/deep.py:2: imports high, but //:low lacks the dep ":high"'
+    ]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def late():\n    import low.deep",
+        "if TYPE_CHECKING:\n    from low.deep import something",
+        "from low import deep",
+        "from .deep import something",
+        "from . import deep",
+        "from .deep import *",
+    ],
+)
+def test_imports_are_found_however_they_are_written(source: str) -> None:
+    build = LOAD + "".join(f'py_library(name = "{n}", srcs = ["low/{n}.py"])\n' for n in ("deep", "near"))
+    (fault,) = faults(build, {"low/deep.py": "", "low/near.py": source})
+    assert fault.endswith('but //:near lacks the dep ":deep"')
+
+
+def test_third_party_import_needs_its_distribution_among_the_deps() -> None:
+    files = {"high.py": "import numpy.linalg as linear", "low/deep.py": ""}
+    assert faults(TWO_ROOMS.replace(":low", "@pypi//numpy"), files) == []
+    assert faults(TWO_ROOMS, files) == ['high.py:1: imports numpy.linalg, but //:high lacks the dep "@pypi//numpy"']
+
+
+def test_any_provider_of_a_shared_module_will_do() -> None:
+    files = {"high.py": "import shared", "low/deep.py": ""}
+    assert faults(TWO_ROOMS.replace(":low", "@pypi//other"), files) == []
+    assert faults(TWO_ROOMS, files) == [
+        'high.py:1: imports shared, but //:high lacks the dep "@pypi//one" or "@pypi//other"'
+    ]
+
+
+def test_names_from_one_module_are_one_fault() -> None:
+    files = {"high.py": "from numpy import array, zeros", "low/deep.py": ""}
+    assert faults(TWO_ROOMS, files) == ['high.py:1: imports numpy.array, but //:high lacks the dep "@pypi//numpy"']
+
+
+def test_module_that_nothing_provides_is_a_fault() -> None:
+    assert faults(TWO_ROOMS, {"high.py": "import nowhere", "low/deep.py": ""}) == [
+        "high.py:1: imports nowhere, but nothing provides it"
+    ]
+
+
+def test_file_in_no_target_and_in_two_are_faults() -> None:
+    build = TWO_ROOMS.replace('["high.py"]', '["high.py", "low/deep.py"]')
+    assert faults(build, {"high.py": "", "low/deep.py": "", "stray.py": ""}) == [
+        "low/deep.py: must be in exactly one target, is in ['low', 'high']",
+        "stray.py: must be in exactly one target, is in none",
+    ]
+
+
+def test_main_file_is_shared_with_the_library_that_owns_it() -> None:
+    build = TWO_ROOMS + 'py_binary(name = "run", srcs = ["high.py"], main = "high.py", deps = [":high"])'
+    assert faults(build, {"high.py": "import low.deep", "low/deep.py": ""}) == []
+
+
+def test_labels_that_do_not_exist_are_faults() -> None:
+    build = TWO_ROOMS.replace('[":low"]', '[":low", ":lo", "@pypi//numpi"], data = ["page.html"]')
+    assert faults(build, {"high.py": "", "low/deep.py": ""}) == [
+        "//:high: there is no :lo",
+        "//:high: there is no @pypi//numpi",
+        "//:high: there is no page.html",
+    ]
+
+
+def test_main_that_is_not_among_the_srcs_is_a_fault() -> None:
+    build = TWO_ROOMS + 'py_binary(name = "run", srcs = ["high.py"], main = "hi.py")'
+    assert "//:run: there is no hi.py" in faults(build, {"high.py": "", "low/deep.py": ""})
+
+
+def test_target_declared_twice_is_a_fault() -> None:
+    build = TWO_ROOMS + 'py_library(name = "low")'
+    assert faults(build, {"high.py": "", "low/deep.py": ""}) == ["//:low: is declared twice"]
+
+
+def test_circle_of_targets_is_a_fault() -> None:
+    build = TWO_ROOMS.replace('glob(["low/**/*.py"])', '["low/deep.py"], deps = [":high"]')
+    (fault,) = faults(build, {"high.py": "", "low/deep.py": ""})
+    assert fault.startswith("the targets depend on each other in a circle: :")
+
+
+def test_dotted_string_needs_the_target_it_names_as_data() -> None:
+    files = {"high.py": 'Trainer(run_fn="low.deep.run_fn")', "low/deep.py": "def run_fn(): pass"}
+    assert faults(TWO_ROOMS.replace("deps = [", "data = ["), files) == []
+    assert faults(TWO_ROOMS.replace('":low"', ""), files) == [
+        'high.py:1: names low.deep.run_fn, but //:high lacks the data ":low"'
+    ]
+
+
+def test_run_fn_that_does_not_exist_is_a_fault() -> None:
+    files = {"high.py": 'Trainer(run_fn="low.deep.run")', "low/deep.py": "def run_fn(): pass"}
+    assert faults(TWO_ROOMS, files) == ["high.py:1: names low.deep.run, which is no function of ours"]
+
+
+def test_file_name_that_looks_like_a_dotted_name_is_none() -> None:
+    files = {"high.py": 'open("low.json")', "low/__init__.py": ""}
+    assert faults(TWO_ROOMS.replace('":low"', ""), files) == []
+
+
+def test_data_does_not_allow_an_import() -> None:
+    build = TWO_ROOMS.replace("deps = [", "data = [")
+    assert faults(build, {"high.py": "import low.deep", "low/deep.py": ""}) == [
+        'high.py:1: imports low.deep, but //:high lacks the dep ":low"'
+    ]
+
+
+def test_pytest_files_that_would_not_run_are_faults() -> None:
+    build = TWO_ROOMS + 'py_test(name = "t", srcs = ["a_test.py"], args = ["tests/a"])'
+    assert faults(build, {"high.py": "", "low/deep.py": "", "a_test.py": ""}) == [
+        '//:t: a py_test needs main = "tests/main.py" or it passes without running',
+        "//:t: a_test.py is under none of args = ['tests/a'], so it never runs",
+    ]
+
+
+def test_misspelt_attribute_is_an_error() -> None:
+    with pytest.raises(starlark.StarlarkError, match="dependencies"):
+        evaluate(TWO_ROOMS.replace("deps", "dependencies"), ["high.py", "low/deep.py"])
+
+
+def test_glob_that_matches_nothing_is_an_error_unless_allowed() -> None:
+    with pytest.raises(starlark.StarlarkError, match="at least one file"):
+        evaluate(TWO_ROOMS, ["high.py"])
+    low, _ = evaluate(TWO_ROOMS.replace('py"])', 'py"], allow_empty = True)'), ["high.py"])
+    assert low.srcs == ()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matching", "other"),
+    [
+        ("a/*.py", "a/b.py", "a/b/c.py"),
+        ("a/**/*.py", "a/b.py", "b/a/c.py"),
+        ("a/**/*.py", "a/b/c/d.py", "a/b/c.txt"),
+        ("a/**", "a/b/c.txt", "ab"),
+    ],
+)
+def test_glob_follows_bazels_segments(pattern: str, matching: str, other: str) -> None:
+    assert _glob([matching, other], [pattern]) == [matching]
+
+
+def test_excluded_files_are_left_out_of_a_glob() -> None:
+    assert _glob(["a/b.py", "a/c.py"], ["a/*.py"], exclude=["a/c.py"]) == ["a/b.py"]
+
+
+def test_everything_a_target_brings_in_is_reachable() -> None:
+    build = LOAD + "".join(
+        f'py_library(name = "{name}", deps = ["{dep}"])\n'
+        for name, dep in (("top", ":middle"), ("middle", ":bottom"), ("bottom", "@pypi//tfx"), ("aside", ":top"))
+    )
+    assert reachable(":top", evaluate(build, [])) == {":middle", ":bottom", "@pypi//tfx"}
+
+
+def test_installed_module_of_a_shared_namespace_is_found() -> None:
+    assert installed_providers("google.protobuf.text_format") == {"protobuf"}
+    assert installed_providers("PIL.Image") == {"pillow"}
+    assert installed_providers("no_such_module_anywhere") == frozenset()

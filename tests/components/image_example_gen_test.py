@@ -1,0 +1,257 @@
+import functools
+import hashlib
+import io
+import json
+import struct
+import zlib
+from collections import Counter, defaultdict
+
+import pytest
+from PIL import Image
+
+from catalog.dead_letters import DataError, DeadLetter, Reason
+from catalog.guarded_decoder import GuardedDecoder
+from catalog.taxonomy import Taxonomy
+from components import image_example_gen
+from components.tf_examples import read_images
+
+SHIRT, BOOT = "Clothing > Shirt", "Shoes > Boot"
+
+
+def encode(image, image_format):
+    encoded = io.BytesIO()
+    image.save(encoded, image_format)
+    return encoded.getvalue()
+
+
+def with_spot(jpeg):
+    image = Image.open(io.BytesIO(jpeg))
+    image.putpixel((0, 0), (255, 255, 255))
+    return encode(image, "PNG")
+
+
+def png_bomb(width, height):
+    """A PNG of a hundred bytes that says how large it is."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def write_source(directory, rows):
+    """A manifest of (image, bytes or None, other columns); equal names are written once."""
+    directory.mkdir(exist_ok=True)
+    lines = []
+    for image, content, columns in rows:
+        if content is not None:
+            (directory / image).write_bytes(content)
+        lines.append(json.dumps({"image": image, "category": SHIRT} | columns))
+    (directory / "manifest.jsonl").write_text("\n".join(lines))
+    return directory
+
+
+@pytest.fixture
+def good_rows(draw):
+    """24 images of 12 products, four of them in each split."""
+
+    def rows(span=""):
+        return [
+            (f"p{product}-{view}{span}.jpg", draw(product, view), {"product_id": f"p{product}", "split": split})
+            for product in range(12)
+            for view in range(2)
+            for split in [("train", "eval", "test")[product % 3]]
+        ]
+
+    return rows()
+
+
+def images_by_split(ingested):
+    splits = json.loads(ingested.examples.split_names)
+    return {split: list(read_images(ingested.examples.path(split=split) + "/*")) for split in splits}
+
+
+def test_every_image_is_an_example_or_a_dead_letter_with_its_reason(tmp_path, draw, good_rows, ingest, dead_letters):
+    truncated, tiff = draw(100)[:700], encode(Image.new("RGB", (32, 32), "red"), "TIFF")
+    narrow, small = encode(Image.new("RGB", (16, 400)), "PNG"), encode(Image.new("RGB", (8, 8)), "PNG")
+    swapped, contradiction = draw(101), draw(102)
+    faults = [
+        ("truncated.jpg", truncated, {}, Reason.TRUNCATED),
+        ("page.jpg", b"<html>not found</html>", {}, Reason.NOT_IMAGE),
+        ("page-again.jpg", b"<html>not found</html>", {}, Reason.NOT_IMAGE),
+        ("empty.jpg", b"", {}, Reason.EMPTY),
+        ("bomb.png", png_bomb(30_000, 30_000), {}, Reason.TOO_LARGE),
+        ("small.png", small, {}, Reason.TOO_SMALL),
+        ("narrow.png", narrow, {}, Reason.ASPECT),
+        ("scan.tiff", tiff, {}, Reason.UNSUPPORTED_FORMAT),
+        ("swapped.jpg", swapped, {"sha256": "ab" * 32}, Reason.CHECKSUM),
+        ("shirt.jpg", contradiction, {"category": SHIRT}, Reason.CONFLICTING_LABEL),
+        ("boot.jpg", contradiction, {"category": BOOT}, Reason.CONFLICTING_LABEL),
+        ("copy.jpg", draw(0, 0), {}, Reason.DUPLICATE_IMAGE),
+        ("missing.jpg", None, {}, Reason.MISSING_FILE),
+        ("../outside.jpg", None, {}, Reason.OUTSIDE_ROOT),
+        ("http://169.254.169.254/x.jpg", None, {}, Reason.OUTSIDE_ROOT),
+        ("price.jpg", draw(103), {"price": -1}, Reason.BAD_ROW),
+    ]
+    (tmp_path / "outside.jpg").write_bytes(draw(104))
+    source = write_source(tmp_path / "source", good_rows + [fault[:3] for fault in faults])
+
+    ingested = ingest(source)
+
+    dead = {letter.image_id: letter for letter in dead_letters()}
+    assert {image_id: letter.reason for image_id, letter in dead.items()} == {row[0]: row[3] for row in faults}
+    good = [image for images in images_by_split(ingested).values() for image in images]
+    assert sorted(image.image_id for image in good) == sorted(row[0] for row in good_rows)
+    assert len(good) + len(dead) == len(good_rows) + len(faults)
+    counted = json.loads(ingested.examples.get_string_custom_property("dead_letters"))
+    assert counted == dict(Counter(row[3].value for row in faults))
+
+    quarantine = tmp_path / "dead_letters" / ("f" * 16) / "quarantine"
+    read = [row for row in faults[:11] if row[1] is not None]  # what follows was never opened, or is no fault
+    for image_id, content, _, _ in read:
+        assert dead[image_id].sha256 == hashlib.sha256(content).hexdigest()
+        assert (quarantine / dead[image_id].sha256).read_bytes() == content
+    assert len(list(quarantine.iterdir())) == len({row[1] for row in read})
+    assert all(dead[image_id].detail for image_id in dead)
+    assert all(letter.first_seen.endswith("+00:00") and len(letter.detail) <= 200 for letter in dead.values())
+
+
+def test_an_image_that_breaks_the_decoder_costs_that_image_alone(
+    tmp_path, draw, good_rows, ingest, dead_letters, monkeypatch
+):
+    (tmp_path / "faulty_decoder.py").write_text(
+        "import os, time\n"
+        "from catalog.images import canonicalise\n"
+        "def decode(data, **options):\n"
+        "    if data.endswith(b'crash'): os.abort()\n"
+        "    if data.endswith(b'hang'): time.sleep(60)\n"
+        "    if data.endswith(b'alloc'): bytearray(2 * 1024**3)\n"
+        "    return canonicalise(data, **options)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    faulty = functools.partial(GuardedDecoder, decoder="faulty_decoder.decode", timeout_s=2.0)
+    monkeypatch.setattr(image_example_gen, "GuardedDecoder", faulty)
+    rows = [(f"{fault}.jpg", draw(200) + fault.encode(), {}) for fault in ("crash", "hang", "alloc")]
+    ingested = ingest(write_source(tmp_path / "source", good_rows + rows))
+    assert {letter.image_id: letter.reason for letter in dead_letters()} == {
+        "crash.jpg": Reason.DECODER_CRASH,
+        "hang.jpg": Reason.DECODER_TIMEOUT,
+        "alloc.jpg": Reason.DECODER_MEMORY,
+    }
+    assert sum(map(len, images_by_split(ingested).values())) == len(good_rows)
+
+
+def test_too_many_dead_letters_stop_the_run_and_stay_on_disk(tmp_path, good_rows, ingest, dead_letters):
+    broken = [(f"broken-{number}.jpg", b"<html>", {}) for number in range(2)]
+    source = write_source(tmp_path / "source", good_rows + broken)
+    with pytest.raises(DataError, match=r"the source should lose at most 2\.0%, lost 2 of 26"):
+        ingest(source, max_dead_ratio=0.02)
+    assert [letter.image_id for letter in dead_letters()] == ["broken-0.jpg", "broken-1.jpg"]
+    assert (tmp_path / "dead_letters" / ("f" * 16) / "quarantine" / dead_letters()[0].sha256).exists()
+
+
+def test_too_many_dead_letters_of_one_category_stop_the_run(tmp_path, good_rows, ingest):
+    broken = [(f"broken-{number}.jpg", b"<html>", {"category": BOOT}) for number in range(2)]
+    with pytest.raises(DataError, match=r"category 'Shoes > Boot' should lose at most 5\.0%, lost 2 of 2"):
+        ingest(write_source(tmp_path / "source", good_rows + broken), max_category_dead_ratio=0.05)
+
+
+def test_a_single_broken_image_does_not_stop_a_small_shop(tmp_path, good_rows, ingest, dead_letters):
+    source = write_source(tmp_path / "source", [*good_rows, ("broken.jpg", b"<html>", {})])
+    ingest(source, max_dead_ratio=0.02, max_category_dead_ratio=0.05)
+    assert [letter.image_id for letter in dead_letters()] == ["broken.jpg"]
+
+
+def test_dead_letter_seen_again_keeps_the_day_it_was_first_seen(tmp_path, good_rows, ingest, dead_letters):
+    source = write_source(tmp_path / "source", [*good_rows, ("broken.jpg", b"<html>", {})])
+    ingest(source, "first")
+    [seen] = dead_letters()
+    long_ago = DeadLetter(**{**vars(seen), "first_seen": "2026-01-02T03:04:05+00:00"})
+    path = tmp_path / "dead_letters" / ("f" * 16) / "dead_letters.jsonl"
+    path.write_text(long_ago.to_json() + "\n")
+    write_source(source, [*good_rows, ("broken.jpg", b"<html>", {}), ("new.jpg", b"<html>", {})])
+    ingest(source, "second")
+    first_seen = {letter.image_id: letter.first_seen for letter in dead_letters()}
+    assert first_seen["broken.jpg"] == "2026-01-02T03:04:05+00:00"
+    assert first_seen["new.jpg"] >= seen.first_seen
+
+
+def test_split_never_divides_a_product_or_its_near_duplicates(tmp_path, draw, ingest):
+    rows = [
+        (f"p{product}-{view}.jpg", draw(product, view), {"product_id": f"p{product}"})
+        for product in range(40)
+        for view in range(2)
+    ]
+    # The same picture but for a spot, under another product: known by nothing but how it looks.
+    rows += [(f"q{product}.png", with_spot(draw(product)), {"product_id": f"q{product}"}) for product in range(40)]
+    ingested = ingest(write_source(tmp_path / "source", rows), eval_fraction=0.3, test_fraction=0.3)
+    splits = defaultdict(set)
+    for split, images in images_by_split(ingested).items():
+        for image in images:
+            splits[image.product_id.lstrip("pq")].add(split)
+    assert len(splits) == 40
+    assert {len(found) for found in splits.values()} == {1}
+    assert set.union(*splits.values()) == {"train", "eval", "test"}
+
+
+def test_rerun_writes_the_same_bytes(tmp_path, good_rows, ingest):
+    source = write_source(tmp_path / "source", good_rows)
+    first, second = ingest(source, "first"), ingest(source, "second")
+    files = [sorted((tmp_path / name).rglob("*.*")) for name in ("first", "second")]
+    assert [path.relative_to(tmp_path / "first") for path in files[0]] == [
+        path.relative_to(tmp_path / "second") for path in files[1]
+    ]
+    assert [path.name for path in files[0]] == ["images-00000-of-00001.tfrecord"] * 3 + ["taxonomy.json"]
+    assert [path.read_bytes() for path in files[0]] == [path.read_bytes() for path in files[1]]
+    assert first.examples.split_names == second.examples.split_names == '["eval", "test", "train"]'
+
+
+def test_a_split_without_products_stops_the_run(tmp_path, draw, ingest):
+    rows = [(f"{product}.jpg", draw(product), {"split": "train"}) for product in range(4)]
+    with pytest.raises(DataError, match="at least one product in the split 'eval', got none"):
+        ingest(write_source(tmp_path / "source", rows))
+
+
+def test_labels_are_leaves_of_the_taxonomy(tmp_path, draw, good_rows, ingest):
+    rows = [("inner.jpg", draw(50), {"category": "Clothing"}), ("none.jpg", draw(51), {"category": ""})]
+    rows.append(("boot.jpg", draw(52), {"category": BOOT}))
+    ingested = ingest(write_source(tmp_path / "source", good_rows + rows))
+    tree = Taxonomy.from_json((tmp_path / "ingested" / "taxonomy" / "taxonomy.json").read_text())
+    assert tree.leaves == (SHIRT, BOOT)
+    found = {image.image_id: image for images in images_by_split(ingested).values() for image in images}
+    assert (found["inner.jpg"].category, found["inner.jpg"].label) == ("Clothing", "")
+    assert (found["none.jpg"].category, found["none.jpg"].label) == ("", "")
+    assert (found["boot.jpg"].category, found["boot.jpg"].label) == (BOOT, BOOT)
+
+
+def test_categories_that_people_cannot_tell_apart_are_bad_data(tmp_path, draw, good_rows, ingest):
+    rows = [*good_rows, ("odd.jpg", draw(60), {"category": "Clothing > shirt"})]
+    with pytest.raises(DataError, match="Clothing > shirt"):
+        ingest(write_source(tmp_path / "source", rows))
+
+
+def test_picture_of_nothing_is_kept_from_training(tmp_path, good_rows, ingest):
+    grey = encode(Image.new("RGB", (48, 48), (128, 128, 128)), "PNG")
+    ingested = ingest(write_source(tmp_path / "source", [*good_rows, ("grey.png", grey, {"split": "train"})]))
+    images = images_by_split(ingested)
+    assert [image.image_id for image in images.pop("untrained")] == ["grey.png"]
+    assert "grey.png" not in [image.image_id for found in images.values() for image in found]
+
+
+def test_class_folders_of_two_days_become_examples_with_span_and_category(tmp_path, draw, ingest, dead_letters):
+    for day, products in (("2026-11-19", range(30)), ("2026-11-20", range(29, 40))):
+        folder = tmp_path / "source" / f"span={day}" / "Clothing" / "Shirt"
+        folder.mkdir(parents=True)
+        for product in products:
+            (folder / f"{product}.jpg").write_bytes(draw(product))
+    ingested = ingest(tmp_path / "source", eval_fraction=0.3, test_fraction=0.3)
+    found = {image.image_id: image for images in images_by_split(ingested).values() for image in images}
+    assert len(found) == 40
+    assert {image.category for image in found.values()} == {SHIRT}
+    assert found["Clothing/Shirt/0.jpg"].span == "2026-11-19"
+    assert found["Clothing/Shirt/29.jpg"].span == "2026-11-20"
+    assert [(letter.image_id, letter.span, letter.reason) for letter in dead_letters()] == [
+        ("Clothing/Shirt/29.jpg", "2026-11-19", Reason.DUPLICATE_ID)
+    ]
+    assert ingested.examples.get_string_custom_property("spans") == "2026-11-19,2026-11-20"

@@ -1,0 +1,118 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tfx import v1 as tfx
+
+from components import artifacts
+from components.candidate import CandidateFacts
+from components.open_review import OpenReview
+from components.review_evidence import CandidateIdentity, EmbeddedImages, write_review_evidence
+from components.verdict import Verdict
+from configs.settings import ReviewSettings
+from review.rounds import pending_tasks
+from review.store import open_store
+
+PASSED = Verdict(True, ["good enough"], {})
+
+
+@pytest.fixture
+def open_review(artifact, stored_image, tmp_path):
+    """Asks for a round on the evidence of three photos."""
+    evaluation = artifact(artifacts.RetrievalEvaluation, "evaluation")
+    queries = [stored_image(f"q{number}", number, view=1, domain="wild") for number in range(3)]
+    images = EmbeddedImages(
+        queries,
+        [stored_image(f"g{number}", number) for number in range(3)],
+        np.eye(3, dtype="f4"),
+        np.eye(3, dtype="f4"),
+    )
+    identity = CandidateIdentity("ab" * 32, "/model", "Ana", None, {"recall_at_1": 1.0})
+    write_review_evidence(Path(evaluation.uri), candidate=images, baseline=None, identity=identity, num_queries=3)
+    uris = {name: f"/{name}" for name in ("examples", "taxonomy", "model")}
+    standard = tfx.types.standard_artifacts
+
+    def run(name="candidate", *, tfma=True, retrieval=PASSED, infra=PASSED, **settings):
+        blessing = artifact(standard.ModelBlessing, f"{name}-blessing")
+        (Path(blessing.uri) / ("BLESSED" if tfma else "NOT_BLESSED")).touch()
+        verdicts = artifact(artifacts.Verdict, f"{name}-retrieval"), artifact(artifacts.Verdict, f"{name}-infra")
+        for verdict, told in zip(verdicts, (retrieval, infra), strict=True):
+            told.save(verdict.uri)
+        inputs = {"examples": standard.Examples(), "taxonomy": artifacts.Taxonomy(), "model": standard.Model()}
+        for key, made in inputs.items():
+            made.uri = uris[key]
+        inputs["examples"].set_int_custom_property("longest_side_px", 48)
+        candidate = artifact(artifacts.Candidate, name)
+        OpenReview.test_call(
+            **inputs,
+            blessing=blessing,
+            evaluation=evaluation,
+            retrieval_verdict=verdicts[0],
+            infra_verdict=verdicts[1],
+            candidate=candidate,
+            settings=json.dumps(dataclasses.asdict(ReviewSettings(**settings))),
+            database_url=f"sqlite:///{tmp_path}/review.db",
+            source_digest="",
+        )
+        return CandidateFacts.load(candidate.uri)
+
+    return run
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    """The open tasks of a round."""
+
+    def read(round_id):
+        with open_store(f"sqlite:///{tmp_path}/review.db")() as session:
+            return pending_tasks(session, round_id)
+
+    return read
+
+
+def test_a_round_opens_once_for_a_candidate_that_nothing_speaks_against(open_review, tasks, tmp_path):
+    facts = open_review("first")
+    assert facts.refusals == []
+    assert (facts.candidate_id, facts.model_sha256) == ("abababababab", "ab" * 32)
+    assert (facts.model_uri, facts.examples_uri, facts.taxonomy_uri) == ("/model", "/examples", "/taxonomy")
+    assert facts.evaluation_uri == str(tmp_path / "evaluation")
+    assert facts.longest_side_px == 48
+    assert len(tasks(facts.round_id)) == 3
+    assert open_review("second") == facts
+    assert len(tasks(facts.round_id)) == 3
+
+
+def test_a_small_catalogue_may_have_fewer_photos_than_a_round_wants(open_review, tasks):
+    facts = open_review(num_queries=300, min_judged_queries=200)
+    assert len(tasks(facts.round_id)) == 3
+
+
+@pytest.mark.parametrize(
+    ("against", "refusals"),
+    [
+        ({"tfma": False}, ["TFMA: a metric of the overall slice is below its threshold"]),
+        ({"retrieval": Verdict(False, ["recall too low"], {})}, ["recall too low"]),
+        ({"infra": Verdict(False, ["does not load"], {})}, ["does not load"]),
+        (
+            {
+                "tfma": False,
+                "retrieval": Verdict(False, ["recall too low", "worse than before"], {}),
+                "infra": Verdict(False, ["does not load"], {}),
+            },
+            [
+                "TFMA: a metric of the overall slice is below its threshold",
+                "recall too low",
+                "worse than before",
+                "does not load",
+            ],
+        ),
+    ],
+)
+def test_what_failed_offline_is_not_put_before_people(open_review, tmp_path, caplog, against, refusals):
+    facts = open_review(**against)
+    assert facts.round_id is None
+    assert facts.refusals == refusals
+    assert not (tmp_path / "review.db").exists()
+    assert all(refusal in caplog.text for refusal in refusals)

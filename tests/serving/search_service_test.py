@@ -1,0 +1,460 @@
+"""The search service over real HTTP: its answers equal an exact search, and nothing a client sends is a 5xx."""
+
+import base64
+import io
+import json
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from catalog.images import canonicalise
+from release.store import Release, ReleaseStore
+from serving import model_server, search_service
+from serving.embedder import EmbedderUnavailable, InProcessEmbedder
+from serving.http_server import HttpServer
+from serving.searcher import CurrentRelease, LiveRelease, Searcher, load_release
+
+PRODUCTS_IN_CATALOGUE = 8
+
+
+@pytest.fixture(scope="module")
+def client(store_root: Path) -> Iterator[httpx.Client]:
+    with (
+        search_service.serve(store_root, port=0, poll_interval_s=0.05) as server,
+        httpx.Client(base_url=server.url, timeout=30) as http,
+    ):
+        wait_until_ready(http)
+        yield http
+
+
+def wait_until_ready(http: httpx.Client, release: int = 1) -> None:
+    deadline = time.monotonic() + 30
+    while (health := http.get("/healthz").json())["release"] != release:
+        assert time.monotonic() < deadline, health
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def photo(draw_product: Callable[[int, int], bytes]) -> bytes:
+    return draw_product(2, 1)
+
+
+def post_form(client: httpx.Client, image: bytes, **fields: Any) -> httpx.Response:
+    return client.post("/v1/search", files={"image": ("photo.png", image, "image/png")}, data=fields)
+
+
+def test_answers_equal_exact_search(client: httpx.Client, store_root: Path, photo: bytes) -> None:
+    release = ReleaseStore(store_root).current()
+    assert release is not None
+    jpeg = canonicalise(photo, longest_side_px=64).jpeg
+    query = InProcessEmbedder(release.encoder_directory).embed([jpeg])[0]
+    scores = np.load(release.directory / "embeddings.npy") @ query
+    best_of_product = scores.reshape(PRODUCTS_IN_CATALOGUE, 3).max(axis=1)
+    expected = np.argsort(-best_of_product)
+
+    answer = post_form(client, photo, k=8).json()
+    assert [hit["product_id"] for hit in answer["results"]] == [f"p{number}" for number in expected]
+    np.testing.assert_allclose([hit["score"] for hit in answer["results"]], best_of_product[expected], atol=1e-5)
+    assert [hit["rank"] for hit in answer["results"]] == list(range(1, 9))
+
+
+def test_answer_tells_release_latency_and_product(client: httpx.Client, photo: bytes) -> None:
+    answer = post_form(client, photo).json()
+    assert answer["release"] == 1
+    assert list(answer["latency_ms"]) == ["decode", "embed", "search", "total"]
+    assert answer["latency_ms"]["total"] >= answer["latency_ms"]["embed"] > 0
+    first = answer["results"][0]
+    assert first["thumbnail_url"] == "/v1/thumbnails/1/7.jpg"
+    assert {name: first[name] for name in ("product_id", "image_id", "category", "title", "price")} == {
+        "product_id": "p2",
+        "image_id": "p2/1.png",
+        "category": "Clothing > Tops > T-shirt",
+        "title": "Product 2",
+        "price": 20.0,
+    }
+    assert first["score"] == pytest.approx(1, abs=1e-4)
+
+
+def test_three_ways_to_send_an_image_agree(client: httpx.Client, photo: bytes) -> None:
+    parameters = {"k": 3, "category": "Clothing"}
+    encoded = {"image": base64.b64encode(photo).decode(), **parameters}
+    answers = [
+        post_form(client, photo, **parameters),
+        client.post("/v1/search", params=parameters, content=photo, headers={"content-type": "image/png"}),
+        client.post("/v1/search", json=encoded),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    results = [answer.json()["results"] for answer in answers]
+    assert results[0] == results[1] == results[2]
+    assert len(results[0]) == 3
+
+
+def test_category_keeps_what_lies_below(client: httpx.Client, photo: bytes) -> None:
+    categories = {
+        "Shoes": {"Shoes > Boots"},
+        "Clothing > Tops": {"Clothing > Tops > Shirt", "Clothing > Tops > T-shirt"},
+    }
+    for category, expected in categories.items():
+        results = post_form(client, photo, k=200, category=category).json()["results"]
+        assert {hit["category"] for hit in results} == expected
+
+
+def test_rotated_photo_is_turned_upright(client: httpx.Client, photo: bytes) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90° clockwise
+    stream = io.BytesIO()
+    sideways = Image.open(io.BytesIO(photo)).transpose(Image.Transpose.ROTATE_90)
+    sideways.save(stream, "PNG", exif=exif)
+    assert post_form(client, stream.getvalue()).json()["results"] == post_form(client, photo).json()["results"]
+
+
+def refused(response: httpx.Response) -> tuple[int, str, str]:
+    error = response.json()["error"]
+    assert error["message"]
+    return response.status_code, error["code"], error["field"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "field"),
+    [
+        ({"k": 0}, "BAD_PARAMETER", "k"),
+        ({"k": 201}, "BAD_PARAMETER", "k"),
+        ({"k": "many"}, "BAD_PARAMETER", "k"),
+        ({"k": "1e400"}, "BAD_PARAMETER", "k"),
+        ({"category": "x" * 501}, "BAD_PARAMETER", "category"),
+        ({"category": "Hats"}, "UNKNOWN_CATEGORY", "category"),
+        ({"category": "Sho\u0007es"}, "BAD_PARAMETER", "category"),
+        ({"colour": "red"}, "BAD_PARAMETER", "colour"),
+    ],
+)
+def test_bad_parameters_name_the_field(
+    client: httpx.Client, photo: bytes, fields: dict[str, Any], code: str, field: str
+) -> None:
+    assert refused(post_form(client, photo, **fields)) == (422, code, field)
+    encoded = {"image": base64.b64encode(photo).decode(), **fields}
+    assert refused(client.post("/v1/search", json=encoded)) == (422, code, field)
+    raw = client.post("/v1/search", params=fields, content=photo, headers={"content-type": "image/png"})
+    assert refused(raw) == (422, code, field)
+
+
+def png_header(width: int, height: int) -> bytes:
+    stream = io.BytesIO()
+    Image.new("1", (1, 1)).save(stream, "PNG")
+    data = bytearray(stream.getvalue())
+    data[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("image", "code"),
+    [
+        (b"", "EMPTY"),
+        (b"<html>not a picture</html>", "NOT_IMAGE"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "NOT_IMAGE"),
+        (png_header(30_000, 30_000), "TOO_LARGE"),
+        (png_header(4, 4), "TOO_SMALL"),
+        (png_header(4000, 20), "ASPECT"),
+        (b"II*\0" + b"\0" * 60, "UNSUPPORTED_FORMAT"),
+    ],
+)
+def test_unusable_images_have_a_reason(client: httpx.Client, image: bytes, code: str) -> None:
+    assert refused(post_form(client, image)) == (422, code, "image")
+    raw = client.post("/v1/search", content=image, headers={"content-type": "image/jpeg"})
+    assert refused(raw) == (422, code, "image")
+
+
+def test_truncated_photo_is_refused(client: httpx.Client, photo: bytes) -> None:
+    assert refused(post_form(client, photo[: len(photo) // 2])) == (422, "TRUNCATED", "image")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"", (400, "BAD_JSON", "body")),
+        (b"{", (400, "BAD_JSON", "body")),
+        (b"\xff", (400, "BAD_JSON", "body")),
+        (b"[" * 100_000, (400, "BAD_JSON", "body")),
+        (b"[]", (400, "BAD_JSON", "body")),
+        (b"{}", (422, "MISSING", "image")),
+        (b'{"image": 5}', (422, "MISSING", "image")),
+        (b'{"image": "%%%"}', (422, "BAD_BASE64", "image")),
+        (b'{"image": "\xc3\xa9"}', (422, "BAD_BASE64", "image")),
+        (b'{"image": "", "k": NaN}', (422, "BAD_PARAMETER", "k")),
+        (b'{"image": "", "k": [1]}', (422, "BAD_PARAMETER", "k")),
+        (b'{"image": "", "category": null}', (422, "BAD_PARAMETER", "category")),
+        (b'{"image": ""}', (422, "EMPTY", "image")),
+    ],
+)
+def test_malformed_json_is_refused(client: httpx.Client, body: bytes, expected: tuple[int, str, str]) -> None:
+    response = client.post("/v1/search", content=body, headers={"content-type": "application/json"})
+    assert refused(response) == expected
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "status"),
+    [
+        ("text/plain", b"hello", 415),
+        ("", b"hello", 415),
+        ("multipart/form-data", b"hello", 400),
+        ("multipart/form-data; boundary=x", b"hello", 400),
+        (
+            "multipart/form-data; boundary=x",
+            b"--x\r\nContent-Disposition: form-data; name=image\r\n\r\nhi\r\n--x--",
+            422,
+        ),
+        ("multipart/form-data; boundary=x", b"--x--\r\n", 422),
+    ],
+)
+def test_other_bodies_are_refused(client: httpx.Client, content_type: str, body: bytes, status: int) -> None:
+    response = client.post("/v1/search", content=body, headers={"content-type": content_type})
+    assert refused(response)[0] == status
+
+
+def test_large_bodies_are_refused_before_they_are_decoded(client: httpx.Client) -> None:
+    def chunks() -> Iterator[bytes]:
+        for _ in range(11):
+            yield b"x" * 2**20
+
+    for content in (b"x" * (10 * 2**20 + 1), chunks()):
+        response = client.post("/v1/search", content=content, headers={"content-type": "image/jpeg"})
+        assert refused(response) == (413, "BODY_TOO_LARGE", "body")
+
+
+def test_thumbnails_are_the_catalogues_pictures(client: httpx.Client, photo: bytes) -> None:
+    url = post_form(client, photo).json()["results"][0]["thumbnail_url"]
+    response = client.get(url)
+    assert response.headers["content-type"] == "image/jpeg"
+    assert "immutable" in response.headers["cache-control"]
+    assert response.content == canonicalise(photo, longest_side_px=64).jpeg
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/thumbnails/1/24.jpg",
+        "/v1/thumbnails/1/-1.jpg",
+        "/v1/thumbnails/2/0.jpg",
+        "/v1/thumbnails/1/x.jpg",
+        "/v1/thumbnails/1/..%2f..%2fCURRENT.jpg",
+        "/static/index.html",
+        "/docs",
+        "/openapi.json",
+    ],
+)
+def test_what_is_not_there_is_not_found(client: httpx.Client, path: str) -> None:
+    assert refused(client.get(path))[0] == 404
+
+
+def test_release_is_described(client: httpx.Client) -> None:
+    description = client.get("/v1/release").json()
+    assert {name: description[name] for name in ("release", "num_images", "num_products", "embedding_dim")} == {
+        "release": 1,
+        "num_images": 24,
+        "num_products": 8,
+        "embedding_dim": 16,
+    }
+    assert description["index"] == "exact"
+    assert {"path": "Clothing > Tops", "num_images": 9} in description["categories"]
+
+
+def test_healthz_is_ready_with_the_release(client: httpx.Client) -> None:
+    response = client.get("/healthz")
+    assert (response.status_code, response.json()) == (200, {"status": "ready", "release": 1, "problem": None})
+
+
+@pytest.mark.parametrize("path", ["/", "/search.css", "/search.js", "/icon.svg"])
+def test_page_loads_nothing_from_elsewhere(client: httpx.Client, path: str) -> None:
+    text = client.get(path).text.replace('xmlns="http://www.w3.org/2000/svg"', "")
+    assert "://" not in text
+    assert "style=" not in text  # the policy would refuse it
+    assert "innerHTML" not in text
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/release", "/v1/thumbnails/1/0.jpg", "/nowhere"])
+def test_every_answer_has_strict_headers(client: httpx.Client, path: str) -> None:
+    headers = client.get(path).headers
+    policy = headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; img-src 'self' blob:; script-src 'self'; style-src 'self';")
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_nothing_to_serve_is_503(tmp_path: Path, photo: bytes) -> None:
+    with search_service.serve(tmp_path, port=0) as server, httpx.Client(base_url=server.url) as http:
+        assert refused(post_form(http, photo)) == (503, "NO_RELEASE", "release")
+        assert http.get("/v1/release").status_code == 503
+        health = http.get("/healthz")
+        assert health.status_code == 503
+        assert health.json()["status"] == "not ready"
+        assert http.get("/").status_code == 200
+
+
+def test_encoder_url_of_another_form_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="must look like grpc://"):
+        search_service.serve(tmp_path, port=0, encoder_url="http://127.0.0.1:8500")
+
+
+def test_taken_port_is_an_error(client: httpx.Client, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="in use"):
+        search_service.serve(tmp_path, port=client.base_url.port)
+
+
+def test_remote_encoder_answers_alike(client: httpx.Client, store_root: Path, photo: bytes) -> None:
+    with model_server.serve(store_root / "encoder", "encoder", 0, 0) as encoder:
+        url = f"grpc://127.0.0.1:{encoder.grpc_port}"
+        with (
+            search_service.serve(store_root, port=0, encoder_url=url) as server,
+            httpx.Client(base_url=server.url) as http,
+        ):
+            wait_until_ready(http)
+            assert post_form(http, photo).json()["results"] == post_form(client, photo).json()["results"]
+
+
+class FailingEmbedder:
+    def __init__(self, error: Exception):
+        self._error = error
+
+    def embed(self, jpegs: Any) -> np.ndarray:
+        raise self._error
+
+
+@pytest.fixture
+def run(request: pytest.FixtureRequest) -> Iterator[Callable[..., httpx.Client]]:
+    started: list[tuple[HttpServer, httpx.Client]] = []
+
+    def run_app(root: Path, load: Callable[[Release], LiveRelease]) -> httpx.Client:
+        current = CurrentRelease(ReleaseStore(root), poll_interval_s=0.02, load=load)
+        server = HttpServer(search_service.create_app(current), host="127.0.0.1", port=0)
+        server.start()
+        started.append((server, httpx.Client(base_url=server.url, timeout=30)))
+        wait_until_ready(started[-1][1])
+        return started[-1][1]
+
+    yield run_app
+    for server, http in started:
+        http.close()
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (EmbedderUnavailable("version 1: UNAVAILABLE"), (503, "ENCODER_UNAVAILABLE", "encoder")),
+        (ValueError("secret detail"), (500, "INTERNAL", "server")),
+    ],
+)
+def test_failing_encoder_is_told_apart(
+    run: Callable[..., httpx.Client],
+    store_root: Path,
+    photo: bytes,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    expected: tuple[int, str, str],
+) -> None:
+    embedder = FailingEmbedder(error)
+    http = run(store_root, lambda release: LiveRelease(release, Searcher.open(release), embedder, 64))
+    response = post_form(http, photo)
+    assert refused(response) == expected
+    assert "secret" not in response.text
+
+
+def test_swaps_under_load_never_mix_releases(
+    run: Callable[..., httpx.Client], tmp_path: Path, push_release: Callable[..., Release], photo: bytes
+) -> None:
+    """Every release has an encoder of its own, so a query embedded by another would not find itself with score 1."""
+    push_release(tmp_path, decision_id="1", seed=1, prefix="first")
+    http = run(tmp_path, load_release)
+    answers: list[httpx.Response] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=http.base_url, timeout=30) as own:
+            while not stop.is_set():
+                answers.append(post_form(own, photo, k=1))
+
+    askers = [threading.Thread(target=ask) for _ in range(3)]
+    for asker in askers:
+        asker.start()
+    store = ReleaseStore(tmp_path)
+    push_release(tmp_path, decision_id="2", seed=2, prefix="second")
+    wait_until_ready(http, 2)
+    for version in (1, 2, 1, 2):
+        store.rollback(version)
+        wait_until_ready(http, version)
+    stop.set()
+    for asker in askers:
+        asker.join()
+
+    assert {answer.status_code for answer in answers} == {200}
+    found = {(answer.json()["release"], answer.json()["results"][0]["image_id"]) for answer in answers}
+    assert found == {(1, "first2/1.png"), (2, "second2/1.png")}
+    assert min(answer.json()["results"][0]["score"] for answer in answers) > 0.9999
+
+
+def test_requests_under_way_are_answered_when_the_service_stops(store_root: Path, photo: bytes) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    class SlowEmbedder:
+        def __init__(self, release: Release):
+            self._embedder = InProcessEmbedder(release.encoder_directory)
+
+        def embed(self, jpegs: Any) -> np.ndarray:
+            entered.set()
+            assert leave.wait(20)
+            return self._embedder.embed(jpegs)
+
+    current = CurrentRelease(
+        ReleaseStore(store_root),
+        load=lambda release: LiveRelease(release, Searcher.open(release), SlowEmbedder(release), 64),
+    )
+    server = HttpServer(search_service.create_app(current), host="127.0.0.1", port=0)
+    server.start()
+    with httpx.Client(base_url=server.url, timeout=30) as http:
+        wait_until_ready(http)
+    answers: list[httpx.Response] = []
+    asker = threading.Thread(
+        target=lambda: answers.append(
+            httpx.post(f"{server.url}/v1/search", content=photo, headers={"content-type": "image/png"}, timeout=30)
+        )
+    )
+    asker.start()
+    assert entered.wait(20)
+    stopper = threading.Thread(target=server.stop)
+    stopper.start()
+    wait_until_refused(server.port)
+    leave.set()
+    asker.join()
+    stopper.join()
+    assert [answer.status_code for answer in answers] == [200]
+
+
+def wait_until_refused(port: int) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_nested_json_stays_json(client: httpx.Client, photo: bytes) -> None:
+    nested: Any = base64.b64encode(photo).decode()
+    for _ in range(50):
+        nested = [nested]
+    response = client.post("/v1/search", content=json.dumps({"image": nested}))
+    assert response.status_code == 415
+    response = client.post("/v1/search", json={"image": nested})
+    assert refused(response) == (422, "MISSING", "image")

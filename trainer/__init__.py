@@ -1,0 +1,1 @@
+"""Training the embedding model: data, augmentation, model, losses, selection, export."""

@@ -1,0 +1,34 @@
+"""What decides between epochs: retrieval on the validation images."""
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tf_keras as keras
+
+from retrieval.headline import headline
+from retrieval.metrics import evaluate_retrieval
+from trainer.data import ImageSet
+from trainer.selection import TrainingDivergedError
+
+EMBED_BATCH = 64
+
+
+def embed(model: keras.Model, images: ImageSet) -> npt.NDArray[np.float32]:
+    """[num_images, dim] float32, L2-normalised embeddings of unaugmented images.
+
+    Raises:
+      TrainingDivergedError: when one is not finite, as the last step of an epoch may bring about.
+    """
+    blocks = (images.pixels[start : start + EMBED_BATCH] for start in range(0, len(images.pixels), EMBED_BATCH))
+    batches = (tf.image.convert_image_dtype(block, tf.float32) for block in blocks)
+    embeddings = np.concatenate([model(pixels, training=False)["embedding"].numpy() for pixels in batches])
+    if not np.isfinite(embeddings).all():
+        raise TrainingDivergedError("expected finite embeddings, got some that are NaN or infinite")
+    return embeddings
+
+
+def validation_recall_at_1(model: keras.Model, images: ImageSet) -> float:
+    """recall@1 of the validation images among their own kind, by product where they have one, else by category."""
+    embeddings = embed(model, images)
+    evaluation = evaluate_retrieval(embeddings, embeddings, images.table, images.table, num_resamples=1)
+    return headline(evaluation.metrics).recall_at_1

@@ -1,0 +1,72 @@
+"""Which epoch is kept: the one with the best validation recall@1, across interruptions too."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import tf_keras as keras
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss became NaN or infinite; nothing is exported."""
+
+
+class BestEpoch(keras.callbacks.Callback):
+    """Measures every epoch, keeps the best weights on disk, and stops when nothing gets better.
+
+    What it knows lives in `directory`, so that a restarted run remembers the best epoch of the one before.
+
+    Args:
+      measure: the validation recall@1 of the model as it stands.
+      directory: of best.weights.h5 and history.json.
+      patience: epochs without a better one before training stops.
+    """
+
+    def __init__(self, measure: Callable[[], float], directory: Path, patience: int) -> None:
+        super().__init__()
+        self._measure = measure
+        self._weights = directory / "best.weights.h5"
+        self._history = directory / "history.json"
+        self._patience = patience
+        self.history: list[float] = json.loads(self._history.read_text()) if self._history.exists() else []
+
+    def on_train_batch_end(self, batch: int, logs: dict) -> None:
+        """Stops the run at the first loss that is no number."""
+        if not math.isfinite(logs["loss"]):
+            raise TrainingDivergedError(f"expected a finite loss, got {logs['loss']} at batch {batch} of the epoch")
+
+    def on_epoch_end(self, epoch: int, logs: dict) -> None:
+        """Measures, and keeps the weights if they are the best so far."""
+        recall = self._measure()
+        logs["val_recall_at_1"] = recall  # for TensorBoard and the progress bar
+        del self.history[epoch:]
+        if recall > max(self.history, default=-1.0):
+            _write_whole(self._weights, self.model.save_weights)
+        self.history.append(recall)
+        _write_whole(self._history, lambda path: Path(path).write_text(json.dumps(self.history)))
+        self.model.stop_training = self._is_patience_used_up
+
+    def is_over(self, epochs: int) -> bool:
+        """Whether there is nothing left to train: every epoch was measured, or patience is used up."""
+        return len(self.history) >= epochs or self._is_patience_used_up
+
+    @property
+    def _is_patience_used_up(self) -> bool:
+        return bool(self.history) and len(self.history) - 1 - self.best_epoch >= self._patience
+
+    @property
+    def best_epoch(self) -> int:
+        """The first of the best epochs, counted from 0."""
+        return self.history.index(max(self.history))
+
+    def restore_best(self, model: keras.Model) -> None:
+        """Gives the model the weights of the best epoch."""
+        model.load_weights(self._weights)
+
+
+def _write_whole(path: Path, write: Callable[[str], object]) -> None:
+    """Writes beside the file and renames, so that a kill leaves the old one or the new one."""
+    partial = path.with_name(f"partial.{path.name}")
+    write(str(partial))
+    partial.replace(path)

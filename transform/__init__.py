@@ -1,0 +1,1 @@
+"""The one preprocessing graph shared by training and serving."""
