@@ -34,6 +34,7 @@ from serving.embedder import InProcessEmbedder
 
 THUMBNAIL_PX = 160
 NUM_SHARDS = 32  # a million images make shards of some 150 MB
+BATCH = 32  # 8 to 64 cost the same an image; a fixed one rounds alike in every run
 
 GALLERY = "gallery"
 QUERY = "query"
@@ -80,7 +81,7 @@ def _embed_split(pipeline: beam.Pipeline, split: str, file_pattern: str, encoder
         pipeline
         | f"Read {split}" >> beam.io.ReadFromTFRecord(file_pattern)
         | f"Roles {split}" >> beam.FlatMap(roles, held_out=split == artifacts.HELD_OUT_SPLIT)
-        | f"Batch {split}" >> beam.BatchElements(min_batch_size=8, max_batch_size=64)
+        | f"Batch {split}" >> beam.BatchElements(min_batch_size=BATCH, max_batch_size=BATCH)
         | f"Embed {split}" >> beam.ParDo(_Embed(encoder_dir))
         | f"Shard {split}" >> beam.Map(_with_shard, split)
         | f"By shard {split}" >> beam.GroupByKey()

@@ -7,6 +7,23 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# Named, for installed from a wheel the rooms lie among everybody else's packages.
+ROOMS = frozenset(
+    {
+        "catalog",
+        "components",
+        "configs",
+        "local",
+        "mining",
+        "pipeline",
+        "release",
+        "retrieval",
+        "review",
+        "serving",
+        "trainer",
+        "transform",
+    }
+)
 
 
 @cache
@@ -47,6 +64,8 @@ def _files(module: str) -> Iterator[Path]:
 
 
 def _file(parts: list[str]) -> Iterator[Path]:
+    if parts[0] not in ROOMS:
+        return
     stem = ROOT.joinpath(*parts)
     for path in (stem.with_suffix(".py"), stem / "__init__.py"):
         if path.is_file():

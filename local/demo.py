@@ -6,7 +6,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from catalog.sources import fingerprint, open_source
 from catalog.synthetic import draw_catalogue
 from components.tf_examples import StoredImage, read_images
 from configs.settings import Settings
-from local.demo_report import write_contact_sheet, write_report
+from local.demo_report import Answer, write_contact_sheet, write_report
 from local.evaluation import Queries, evaluate_baseline, evaluate_release
 from local.runs import OnNode, Training, candidate_state, promote, train
 from local.workspace import Workspace
@@ -30,23 +29,6 @@ ERROR_RATE = 0.1
 SIMULATED_ANALYST = "simulated analyst"
 SHOWN_PRODUCTS = 6
 WARM_UP_S = 60.0
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the service said to one photo.
-
-    Attributes:
-      query: the wild photo.
-      hits: as the service's JSON has them, best first.
-      thumbnails: the hits' pictures, JPEG.
-      latency_s: of the request, as the client saw it.
-    """
-
-    query: StoredImage
-    hits: Sequence[dict[str, Any]]
-    thumbnails: Sequence[bytes]
-    latency_s: float
 
 
 def run_demo(workspace: Workspace, settings: Settings, on_node: OnNode) -> dict[str, Any]:

@@ -3,17 +3,16 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 from PIL import Image, ImageDraw, ImageFont
 
+from components.tf_examples import StoredImage
 from release.durable import replace_file
 from retrieval.metrics import METRICS
-
-if TYPE_CHECKING:
-    from local.demo import Answer
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 
@@ -23,11 +22,28 @@ LABEL_PX = 22
 RIGHT, WRONG, INK, PAPER = "#12825c", "#c4372b", "#1c2430", "#ffffff"
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What the service said to one photo.
+
+    Attributes:
+      query: the wild photo.
+      hits: as the service's JSON has them, best first.
+      thumbnails: the hits' pictures, JPEG.
+      latency_s: of the request, as the client saw it.
+    """
+
+    query: StoredImage
+    hits: Sequence[dict[str, Any]]
+    thumbnails: Sequence[bytes]
+    latency_s: float
+
+
 def write_report(
     path: Path,
     told: Mapping[str, Any],
     metrics: Mapping[str, Any],
-    answers: Sequence["Answer"],
+    answers: Sequence[Answer],
     evaluation_uri: str,
 ) -> None:
     """Writes the page, whole in itself.
@@ -55,7 +71,7 @@ def write_report(
     replace_file(path, page)
 
 
-def write_contact_sheet(path: Path, answers: Sequence["Answer"]) -> None:
+def write_contact_sheet(path: Path, answers: Sequence[Answer]) -> None:
     """Writes a PNG, a row a photo: the photo, then its neighbours, framed green where the product is the photo's."""
     columns = 1 + max(len(answer.hits) for answer in answers)
     pitch = CELL_PX + GAP_PX

@@ -13,6 +13,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras as keras
 
+from configs.mounts import mounted_path
 from configs.settings import ModelSettings, TrainingSettings
 from trainer.data import ImageSet, augmented_batches, load_images
 from trainer.export import Encoder
@@ -53,7 +54,7 @@ def run_fn(fn_args: TrainerArgs) -> None:
         _check_there_is_something_to_learn(training)
         keras.utils.set_random_seed(settings.seed)
         model = build_model(ModelSettings(**config["model"]), num_classes=len(labels))
-        checkpoints = Path(config["checkpoint_root"], _fingerprint(fn_args))
+        checkpoints = mounted_path(config["checkpoint_root"]) / _fingerprint(fn_args)
         fit(model, training, validation, settings, checkpoints, fn_args.model_run_dir)
     Encoder(model, transform, labels).save(fn_args.serving_model_dir)
     _forget(checkpoints)

@@ -27,6 +27,7 @@ Digest = Callable[[Mapping[str, str]], str]
 def digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Digest]:
     """The digest of kitchen.stove in TREE with some files changed."""
     monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(module, "ROOMS", frozenset({"kitchen", "pantry"}))
 
     def of(changes: Mapping[str, str]) -> str:
         for name, text in (TREE | dict(changes)).items():
@@ -86,6 +87,16 @@ def test_a_module_that_is_not_ours_is_refused(digest: Digest, name: str) -> None
     digest({})
     with pytest.raises(ValueError, match=f"expected a module of ours, got '{name}'"):
         source_digest(name)
+
+
+def test_packages_of_others_that_lie_beside_ours_do_not_count(digest: Digest) -> None:
+    before = digest({"pantry/spices.py": "import neighbours\n"})
+    assert digest({"pantry/spices.py": "import neighbours\n", "neighbours/__init__.py": "NOISE = 1\n"}) == before
+
+
+def test_every_package_of_the_repository_is_a_named_room() -> None:
+    packages = {path.parent.name for path in module.ROOT.glob("*/__init__.py")}
+    assert packages | {"pipeline"} == module.ROOMS
 
 
 def test_a_mistyped_module_of_a_known_package_is_refused(digest: Digest) -> None:
