@@ -297,7 +297,10 @@ def review_list(root: Root = ROOT, as_json: AsJson = False) -> None:
         workspace, _ = _open(root)
         with workspace.review_session() as session:
             rows = [_plain(asdict(summary)) for summary in list_rounds(session)]
-    _tell_rows(rows, as_json, title="Review rounds")
+    if as_json:
+        return _print_json(rows)
+    shown = ("round_id", "candidate_id", "kind", "state", "verdict", "simulated", "judgements", "open_votes")
+    _tell_rows([{name: row[name] for name in shown} for row in rows], as_json, title="Review rounds")
 
 
 @review_app.command("show")
@@ -344,6 +347,25 @@ def review_judge(
                 idempotency_key=f"{rater}:{task_id}",
             )
     _tell(_plain(asdict(judgement)), as_json, title="Recorded")
+
+
+@review_app.command("simulate")
+def review_simulate(
+    round_id: Annotated[int, typer.Argument(help="From `review list`.")],
+    raters: Annotated[int, typer.Option(min=1, help="How many simulated raters.")] = 6,
+    error_rate: Annotated[float, typer.Option(min=0, max=1, help="How often they err.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Of their errors.")] = 0,
+    root: Root = ROOT,
+    as_json: AsJson = False,
+) -> None:
+    """Let simulated raters judge a round. It is marked as simulated from then on, and so is its decision."""
+    with _failures_told():
+        from review.simulated_raters import judge_round
+
+        workspace, _ = _open(root)
+        with workspace.review_session() as session:
+            recorded = judge_round(session, round_id, num_raters=raters, error_rate=error_rate, seed=seed)
+    _tell({"round": round_id, "simulated_judgements": recorded}, as_json, title="Simulated")
 
 
 @review_app.command("bless")
@@ -480,7 +502,9 @@ def _tell(told: dict[str, Any], as_json: bool, title: str) -> None:
 def _tell_rows(rows: list[dict[str, Any]], as_json: bool, title: str) -> None:
     if as_json:
         return _print_json(rows)
-    table = Table(*(rows[0] if rows else ["nothing here yet"]), title=title, title_justify="left")
+    table = Table(title=title, title_justify="left")
+    for name in rows[0] if rows else ["nothing here yet"]:
+        table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     Console().print(table)
@@ -489,13 +513,18 @@ def _tell_rows(rows: list[dict[str, Any]], as_json: bool, title: str) -> None:
 def _metrics_table(rows: dict[str, dict[str, Any]]) -> Table:
     from retrieval.metrics import METRICS
 
-    table = Table("", "track", "queries", *(metric.replace("_at_", "@") for metric in METRICS))
+    short = {"recall": "R", "precision": "P", "map": "mAP", "hierarchical_precision": "hP"}
+    names = (metric.split("_at_") for metric in METRICS)
+    table = Table("", "by", "queries", *(f"{short[name]}@{k}" for name, k in names))
     for who, metrics in rows.items():
         for level in ("product", "category"):
-            for track, values in metrics[level].items():
-                if track != "by_category" and values["num_queries"]:
+            tracks = {track: values for track, values in metrics[level].items() if track != "by_category"}
+            for track, values in tracks.items():
+                # A track of all the queries is the overall one under another name.
+                if values["num_queries"] and (track == "overall" or values != tracks["overall"]):
                     figures = ("–" if values[metric] is None else f"{values[metric]:.3f}" for metric in METRICS)
-                    table.add_row(who, f"{level}, {track}", str(values["num_queries"]), *figures)
+                    named = level if track == "overall" else f"{level}, {track}"
+                    table.add_row(who, named, str(values["num_queries"]), *figures)
     return table
 
 

@@ -9,7 +9,7 @@ from configs.settings import EvaluationSettings, ModelSettings, ReviewSettings, 
 
 SETTINGS = Settings(
     model=ModelSettings(image_size_px=96, depth=18, width=32, embedding_dim=128),
-    training=TrainingSettings(epochs=60, patience=30),
+    training=TrainingSettings(epochs=32, patience=32),
     evaluation=EvaluationSettings(min_accuracy=0.4, min_recall_at_1=0.3),
     review=ReviewSettings(num_queries=100, min_judged_queries=60, precision_floor=0.4),
 )

@@ -137,7 +137,7 @@ def _summary(release: Release, metrics: dict[str, Any], answers: Sequence[Answer
     stored = json.loads((release.directory / "metrics.json").read_text())
     return {
         "release": release.version,
-        "decision": f"{release.decision_id} (simulated raters)",
+        "decision": release.decision_id + (", simulated" if release.manifest.facts["simulated"] else ""),
         "catalogue_images": stored["index"]["num_items"],
         "index": f"{stored['index']['kind']}, recall@10 {stored['index']['recall_at_10']:.3f}",
         "held_out_wild_photos": tracks["release"].values["num_queries"],

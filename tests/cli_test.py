@@ -37,7 +37,7 @@ def test_every_command_of_the_manual_is_there() -> None:
     ]:
         assert command in told
     told = lookalike("review", "--help").stdout
-    for command in ["list", "show", "judge", "bless", "reject"]:
+    for command in ["list", "show", "judge", "simulate", "bless", "reject"]:
         assert command in told
 
 

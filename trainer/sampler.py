@@ -41,22 +41,32 @@ class BalancedSampler:
         rng = np.random.default_rng((self._seed, epoch))
         pairs = self._batch_size // 2
         classes = _balanced(np.array(sorted(self._products_of)), num_batches * pairs, rng)
+        turns = {label: _turns(products, rng) for label, products in self._products_of.items()}
         for batch in classes.reshape(num_batches, pairs):
-            yield np.concatenate([self._pair(int(label), rng) for label in batch])
+            yield np.concatenate([self._pair(turns[int(label)], rng) for label in batch])
 
-    def _pair(self, label: int, rng: np.random.Generator) -> Ids:
-        products = self._products_of[label]
-        product, partner = rng.choice(products, 2, replace=len(products) < 2)
-        images = self._images_of[int(product)]
+    def _pair(self, products: Iterator[int], rng: np.random.Generator) -> Ids:
+        images = self._images_of[next(products)]
         if len(images) > 1:
             return rng.choice(images, 2, replace=False)
-        return np.array([images[0], rng.choice(self._images_of[int(partner)])])
+        return np.array([images[0], rng.choice(self._images_of[next(products)])])
 
 
 def _group(values: Ids, by: Ids) -> dict[int, Ids]:
     order = np.argsort(by, kind="stable")
     keys, starts = np.unique(by[order], return_index=True)
     return dict(zip(keys.tolist(), np.split(values[order], starts[1:]), strict=True))
+
+
+def _turns(products: Ids, rng: np.random.Generator) -> Iterator[int]:
+    """Each product once, in random order, then each once more: a batch seldom holds one twice by accident."""
+    last = None
+    while True:
+        order = rng.permutation(products).tolist()
+        if order[0] == last:  # never the same one twice running
+            order = order[1:] + order[:1]
+        yield from order
+        last = order[-1]
 
 
 def _balanced(classes: Ids, count: int, rng: np.random.Generator) -> Ids:

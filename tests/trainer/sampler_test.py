@@ -46,8 +46,7 @@ def test_images_come_in_pairs_of_different_images_of_one_product() -> None:
 def test_products_of_a_class_take_turns_whatever_their_number_of_images() -> None:
     labels, products = ids(*[0] * 12), ids(*[0] * 10, 1, 1)
     rows = np.concatenate(epoch_of(labels, products, batch_size=4, num_batches=200))
-    # 400 pairs: 4 standard deviations of a fair coin are 4 · √(400 / 4) = 40 pairs.
-    assert (products[rows] == 1).sum() / 2 == pytest.approx(200, abs=40)
+    assert (products[rows] == 1).sum() / 2 == 200  # of 400 pairs
 
 
 def test_an_image_that_is_all_of_its_product_is_paired_with_another_of_its_class() -> None:
@@ -56,6 +55,12 @@ def test_an_image_that_is_all_of_its_product_is_paired_with_another_of_its_class
         for first, second in batch.reshape(-1, 2):
             assert first != second
             assert labels[first] == labels[second]
+
+
+def test_every_single_image_is_seen_once_before_any_is_seen_twice() -> None:
+    labels, products = ids(*[0] * 12), np.arange(12)
+    rows = np.concatenate(epoch_of(labels, products, batch_size=4, num_batches=6))
+    assert sorted(rows[:12].tolist()) == sorted(rows[12:].tolist()) == list(range(12))
 
 
 def test_the_only_image_of_a_class_is_paired_with_itself() -> None:

@@ -8,7 +8,9 @@ import tensorflow as tf
 
 
 def supervised_contrastive(product_ids: tf.Tensor, embedding: tf.Tensor, temperature: float) -> tf.Tensor:
-    """The mean loss of the anchors that have another image of their product in the batch.
+    """The mean loss over the batch, to which an image without another of its product adds nothing.
+
+    So a catalogue of single images is not taught to tell them apart by the few that meet themselves in a batch.
 
     Args:
       product_ids: [batch] int64.
@@ -26,5 +28,4 @@ def supervised_contrastive(product_ids: tf.Tensor, embedding: tf.Tensor, tempera
     log_probability = similarity - tf.reduce_logsumexp(similarity, axis=1, keepdims=True)
     log_probability = tf.where(itself, 0.0, log_probability)  # -inf · 0 would be NaN
     positives = tf.reduce_sum(positive, axis=1)
-    losses = -tf.math.divide_no_nan(tf.reduce_sum(positive * log_probability, axis=1), positives)
-    return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.reduce_sum(tf.cast(positives > 0, tf.float32)))
+    return tf.reduce_mean(-tf.math.divide_no_nan(tf.reduce_sum(positive * log_probability, axis=1), positives))

@@ -26,6 +26,7 @@ def naive(product_ids, embedding, temperature) -> float:
         others = [a for a in rows if a != i]
         positives = [p for p in others if product_ids[p] == product_ids[i]]
         if not positives:
+            per_anchor.append(0.0)
             continue
         total = sum(math.exp(float(embedding[i] @ embedding[a]) / temperature) for a in others)
         terms = [math.log(math.exp(float(embedding[i] @ embedding[p]) / temperature) / total) for p in positives]
