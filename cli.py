@@ -1,13 +1,10 @@
 """The `lookalike` command: parse, build settings, call one function. Heavy imports wait for who needs them."""
 
-import json
 import logging
 import os
 import runpy
-import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from local.console import console, metrics_table, plain, print_json, tell, tell_rows, watched_nodes
+
 if TYPE_CHECKING:
     from configs.settings import Settings
     from local.workspace import Workspace
@@ -27,7 +26,6 @@ EXIT_BAD_DATA = 65
 EXIT_AWAITING_REVIEW = 75
 EXIT_REJECTED = 76
 
-console = Console(stderr=True)
 app = typer.Typer(
     help="Daily-retrained visual search for product catalogues.",
     no_args_is_help=True,
@@ -64,9 +62,9 @@ def demo(
 
         settings = _settings("demo", set_)
         workspace = _remember(root, "demo", set_, settings)
-        with _watched_nodes() as on_node:
+        with watched_nodes() as on_node:
             told = run_demo(workspace, settings, on_node)
-    _tell(told, as_json, title="What the demo did")
+    tell(told, as_json, title="What the demo did")
     if not as_json:
         console.print(f"Report: {root / 'report.html'}   pictures: {root / 'neighbours.png'}")
         console.print(f"Go on:  lookalike serve --root {root}        and open the page it names")
@@ -92,7 +90,7 @@ def run(
         from local.runs import candidate_state, train
 
         workspace = _remember(root, config, set_, settings)
-        with _watched_nodes() as on_node:
+        with watched_nodes() as on_node:
             training = train(workspace, settings, data, day, by, on_node)
         state = candidate_state(workspace, training.candidate)
     told = {
@@ -104,7 +102,7 @@ def run(
         "worked": list(training.run.worked),
         "cached": list(training.run.cached),
     }
-    _tell(told, as_json, title="Training")
+    tell(told, as_json, title="Training")
     if state == "awaiting review":
         console.print(
             f"Next: lookalike review show {training.candidate.round_id} --root {root}, then lookalike promote"
@@ -126,7 +124,7 @@ def promote(
         from local.runs import find_candidate
         from local.runs import promote as promote_candidate
 
-        with _watched_nodes() as on_node:
+        with watched_nodes() as on_node:
             promotion = promote_candidate(workspace, settings, find_candidate(workspace, candidate), on_node)
     release = promotion.release
     told = {
@@ -137,7 +135,7 @@ def promote(
         "worked": list(promotion.run.worked),
         "cached": list(promotion.run.cached),
     }
-    _tell(told, as_json, title="Release")
+    tell(told, as_json, title="Release")
 
 
 @app.command()
@@ -193,7 +191,7 @@ def search(
         request = SearchRequest(image.read_bytes(), SearchParameters(k=k, category=category))
         found = search_release(load_release(release), request)
     if as_json:
-        return _print_json(found)
+        return print_json(found)
     table = Table("rank", "score", "product", "category", "title", title=f"Release {found['release']}")
     for hit in found["results"]:
         table.add_row(str(hit["rank"]), f"{hit['score']:.3f}", hit["product_id"], hit["category"], hit["title"])
@@ -221,8 +219,8 @@ def evaluate(
             rows["untrained network"] = evaluate_baseline(release, queries, untrained)
             rows["colour histogram"] = evaluate_baseline(release, queries, colour_embeddings)
     if as_json:
-        return _print_json({"num_queries": len(queries.rows), "num_unusable": queries.num_unusable, "metrics": rows})
-    Console().print(_metrics_table(rows))
+        return print_json({"num_queries": len(queries.rows), "num_unusable": queries.num_unusable, "metrics": rows})
+    Console().print(metrics_table(rows))
     if queries.num_unusable:
         console.print(f"{queries.num_unusable} images could not be used")
 
@@ -243,7 +241,7 @@ def releases(root: Root = ROOT, as_json: AsJson = False) -> None:
             }
             for release in workspace.releases.releases()
         ]
-    _tell_rows(rows, as_json, title="Releases")
+    tell_rows(rows, as_json, title="Releases")
 
 
 @app.command()
@@ -256,7 +254,7 @@ def rollback(
     with _failures_told():
         workspace, _ = _open(root)
         release = workspace.releases.rollback(to)
-    _tell({"version": release.version, "directory": str(release.directory)}, as_json, title="Serving now")
+    tell({"version": release.version, "directory": str(release.directory)}, as_json, title="Serving now")
 
 
 @app.command("compile")
@@ -274,7 +272,7 @@ def compile_(
         script = Path(__file__).parent / "kubeflow" / "compile.py"
         compile_pipelines = runpy.run_path(str(script))["compile_pipelines"]
         paths = compile_pipelines(_settings(config, set_), output_dir=output, image=image, root=pipeline_root)
-    _tell({path.stem: str(path) for path in paths}, as_json, title="Compiled")
+    tell({path.stem: str(path) for path in paths}, as_json, title="Compiled")
 
 
 @app.command()
@@ -283,7 +281,7 @@ def doctor(root: Root = ROOT, as_json: AsJson = False) -> None:
     from local.doctor import examine
 
     rows = [asdict(finding) for finding in examine(root)]
-    _tell_rows(rows, as_json, title="Doctor")
+    tell_rows(rows, as_json, title="Doctor")
     if not all(row["ok"] for row in rows):
         raise typer.Exit(1)
 
@@ -296,11 +294,11 @@ def review_list(root: Root = ROOT, as_json: AsJson = False) -> None:
 
         workspace, _ = _open(root)
         with workspace.review_session() as session:
-            rows = [_plain(asdict(summary)) for summary in list_rounds(session)]
+            rows = [plain(asdict(summary)) for summary in list_rounds(session)]
     if as_json:
-        return _print_json(rows)
+        return print_json(rows)
     shown = ("round_id", "candidate_id", "kind", "state", "verdict", "simulated", "judgements", "open_votes")
-    _tell_rows([{name: row[name] for name in shown} for row in rows], as_json, title="Review rounds")
+    tell_rows([{name: row[name] for name in shown} for row in rows], as_json, title="Review rounds")
 
 
 @review_app.command("show")
@@ -318,11 +316,11 @@ def review_show(
         with workspace.review_session() as session:
             details = describe_round(session, round_id)
             pending = [_task(task) for task in pending_tasks(session, round_id)]
-    told = _plain(asdict(details)) | {"pending_tasks": pending}
+    told = plain(asdict(details)) | {"pending_tasks": pending}
     if as_json:
-        return _print_json(told)
-    _tell(told["summary"] | told["candidate"] | told["outcome"], as_json, title=f"Round {round_id}")
-    _tell_rows(pending, as_json, title="To judge")
+        return print_json(told)
+    tell(told["summary"] | told["candidate"] | told["outcome"], as_json, title=f"Round {round_id}")
+    tell_rows(pending, as_json, title="To judge")
 
 
 @review_app.command("judge")
@@ -339,14 +337,17 @@ def review_judge(
 
         workspace, _ = _open(root)
         with workspace.review_session() as session:
-            judgement = record_judgement(
-                session,
-                task_id,
-                rater=rater,
-                answer=CANT_JUDGE if answer == CANT_JUDGE else int(answer),
-                idempotency_key=f"{rater}:{task_id}",
-            )
-    _tell(_plain(asdict(judgement)), as_json, title="Recorded")
+            try:
+                judgement = record_judgement(
+                    session,
+                    task_id,
+                    rater=rater,
+                    answer=CANT_JUDGE if answer == CANT_JUDGE else int(answer),
+                    idempotency_key=f"{rater}:{task_id}",
+                )
+            except ValueError as error:
+                raise typer.BadParameter(str(error)) from error
+    tell(plain(asdict(judgement)), as_json, title="Recorded")
 
 
 @review_app.command("simulate")
@@ -365,7 +366,7 @@ def review_simulate(
         workspace, _ = _open(root)
         with workspace.review_session() as session:
             recorded = judge_round(session, round_id, num_raters=raters, error_rate=error_rate, seed=seed)
-    _tell({"round": round_id, "simulated_judgements": recorded}, as_json, title="Simulated")
+    tell({"round": round_id, "simulated_judgements": recorded}, as_json, title="Simulated")
 
 
 @review_app.command("bless")
@@ -392,6 +393,17 @@ def review_reject(
     _decide(root, round_id, "reject", by, reason, as_json)
 
 
+def _task(task: Any) -> dict[str, Any]:
+    """Where a rater finds the pictures, and what may be answered."""
+    return {
+        "task": task.task_id,
+        "kind": task.kind,
+        "query": str(task.query_image),
+        "grids": [[str(path) for path in grid] for grid in task.grids],
+        "answers": f"{task.valid_answers[0]}…{task.valid_answers[-1]}",
+    }
+
+
 def _decide(root: Path, round_id: int, verdict: Any, by: str, reason: str, as_json: bool) -> None:
     with _failures_told():
         from review.decisions import decide, load_or_create_signing_key
@@ -407,7 +419,7 @@ def _decide(root: Path, round_id: int, verdict: Any, by: str, reason: str, as_js
                 signing_key=load_or_create_signing_key(workspace.signing_key),
                 valid_days=settings.review.expiry_days,
             )
-    _tell(_plain(asdict(decision)), as_json, title="Decision")
+    tell(plain(asdict(decision)), as_json, title="Decision")
 
 
 @contextmanager
@@ -427,7 +439,11 @@ def _exit_code(error: Exception) -> int | None:
     """By name, for importing every room just to tell its errors apart would take seconds."""
     codes = {
         "SettingsError": EXIT_USAGE,
+        "UnknownCategoryError": EXIT_USAGE,
         "DataError": EXIT_BAD_DATA,
+        "NothingToLearnError": EXIT_BAD_DATA,
+        "NothingToMeasureError": EXIT_BAD_DATA,
+        "TrainingDivergedError": 1,
         "DecisionPending": EXIT_AWAITING_REVIEW,
         "DecisionRejected": EXIT_REJECTED,
         "DecisionExpired": EXIT_REJECTED,
@@ -470,82 +486,6 @@ def _release(root: Path) -> Any:
     if release is None:
         raise ReleaseError(f"expected a release in {root}, nothing was promoted yet")
     return release
-
-
-@contextmanager
-def _watched_nodes() -> Iterator[Callable[[str], None]]:
-    """A spinner with the node that is at work, and a line for each that is done."""
-    from absl import logging as absl_logging
-
-    absl_logging.set_verbosity(absl_logging.FATAL)  # TFX tells every step, and what fails is raised as well
-    for noisy in ("apache_beam", "tensorflow"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    started = time.monotonic()
-    with console.status("starting") as status:
-
-        def on_node(node: str) -> None:
-            console.print(f"[dim]{time.monotonic() - started:6.0f} s[/]  {node}", highlight=False)
-            status.update(node)
-
-        yield on_node
-
-
-def _tell(told: dict[str, Any], as_json: bool, title: str) -> None:
-    if as_json:
-        return _print_json(told)
-    table = Table(title=title, show_header=False, title_justify="left")
-    for name, value in told.items():
-        table.add_row(name.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else str(value))
-    Console().print(table)
-
-
-def _tell_rows(rows: list[dict[str, Any]], as_json: bool, title: str) -> None:
-    if as_json:
-        return _print_json(rows)
-    table = Table(title=title, title_justify="left")
-    for name in rows[0] if rows else ["nothing here yet"]:
-        table.add_column(name.replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    Console().print(table)
-
-
-def _metrics_table(rows: dict[str, dict[str, Any]]) -> Table:
-    from retrieval.metrics import METRICS
-
-    short = {"recall": "R", "precision": "P", "map": "mAP", "hierarchical_precision": "hP"}
-    names = (metric.split("_at_") for metric in METRICS)
-    table = Table("", "by", "queries", *(f"{short[name]}@{k}" for name, k in names))
-    for who, metrics in rows.items():
-        for level in ("product", "category"):
-            tracks = {track: values for track, values in metrics[level].items() if track != "by_category"}
-            for track, values in tracks.items():
-                # A track of all the queries is the overall one under another name.
-                if values["num_queries"] and (track == "overall" or values != tracks["overall"]):
-                    figures = ("–" if values[metric] is None else f"{values[metric]:.3f}" for metric in METRICS)
-                    named = level if track == "overall" else f"{level}, {track}"
-                    table.add_row(who, named, str(values["num_queries"]), *figures)
-    return table
-
-
-def _task(task: Any) -> dict[str, Any]:
-    """Where a rater finds the pictures, and what may be answered."""
-    return {
-        "task": task.task_id,
-        "kind": task.kind,
-        "query": str(task.query_image),
-        "grids": [[str(path) for path in grid] for grid in task.grids],
-        "answers": f"{task.valid_answers[0]}…{task.valid_answers[-1]}",
-    }
-
-
-def _plain(value: Any) -> Any:
-    """Dates and paths as text, for JSON and tables."""
-    return json.loads(json.dumps(value, default=str))
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 
+class NothingToMeasureError(ValueError):
+    """No held-out image has anything to be found."""
+
+
 @dataclass(frozen=True)
 class Headline:
     """The figures of one track.
@@ -27,13 +31,13 @@ def headline(metrics: Mapping[str, Any]) -> Headline:
     """The most demanding track that has queries: the product in a wild photo, then the product, then the category.
 
     metrics: as `retrieval.metrics.evaluate_retrieval` gives them.
-    Raises ValueError when no track has a query.
+    Raises NothingToMeasureError when no track has a query.
     """
     for level, track in (("product", "wild→catalog"), ("product", "overall"), ("category", "overall")):
         values = metrics[level][track]
         if values["num_queries"]:
             return Headline(f"{level}, {track}", values)
-    raise ValueError(
+    raise NothingToMeasureError(
         "expected queries whose product or category is in the gallery, got none: "
         "held-out images need a label, or another catalogue image of their product"
     )

@@ -27,6 +27,10 @@ from transform import features
 log = logging.getLogger(__name__)
 
 
+class NothingToLearnError(ValueError):
+    """The training images tell neither categories nor products apart."""
+
+
 class TrainerArgs(Protocol):
     """What is used of TFX's FnArgs, so that training needs no TFX."""
 
@@ -122,7 +126,7 @@ def _check_there_is_something_to_learn(training: ImageSet) -> None:
     num_labels = len(set(training.label_ids.tolist()) - {-1})
     num_products = len(set(training.product_ids.tolist()))
     if num_labels < 2 and num_products == len(training.product_ids):
-        raise ValueError(
+        raise NothingToLearnError(
             "expected at least 2 labels, or products with at least 2 images, to learn from; "
             f"got {num_labels} labels and {num_products} products of one image each"
         )
