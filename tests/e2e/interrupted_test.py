@@ -89,7 +89,7 @@ def test_a_judgement_edited_after_the_decision_stops_the_promotion(unbroken: Any
     before = (unbroken.root / "releases" / "CURRENT").read_text()
     with sqlite3.connect(database) as connection:
         [(stored,)] = connection.execute("SELECT answer FROM judgement WHERE id = 1")
-        connection.execute("UPDATE judgement SET answer = '0' WHERE id = 1")
+        connection.execute("UPDATE judgement SET answer = ? WHERE id = 1", ("1" if stored == "0" else "0",))
     try:
         result = unbroken.lookalike("promote")
     finally:
