@@ -102,7 +102,11 @@ def run(
         "worked": list(training.run.worked),
         "cached": list(training.run.cached),
     }
-    tell(told, as_json, title="Training")
+    if as_json:
+        print_json(told | {"accuracy": training.accuracy})
+    else:
+        tell_rows(training.accuracy, as_json, title="Accuracy on held-out images")
+        tell(told, as_json, title="Training")
     if state == "awaiting review":
         console.print(
             f"Next: lookalike review show {training.candidate.round_id} --root {root}, then lookalike promote"

@@ -1,10 +1,13 @@
 """What TFMA measures of the classifier, and the floor it must reach."""
 
+from typing import Any
+
 import tensorflow_model_analysis as tfma
 
 from transform import features
 
 ACCURACY = "SparseCategoricalAccuracy"
+OVERALL = "overall"
 
 
 def accuracy_eval_config(min_accuracy: float) -> tfma.EvalConfig:
@@ -38,3 +41,21 @@ def accuracy_eval_config(min_accuracy: float) -> tfma.EvalConfig:
             )
         ],
     )
+
+
+def accuracy_by_slice(evaluation_uri: str) -> list[dict[str, Any]]:
+    """What TFMA measured, to be looked at: slice, number of labelled images, accuracy; overall first, then by name.
+
+    evaluation_uri: of the Evaluator's ModelEvaluation.
+    """
+    rows = []
+    for keys, metrics in tfma.load_eval_result(evaluation_uri).slicing_metrics:
+        [values] = [named for by_output in metrics.values() for named in by_output.values()]
+        rows.append(
+            {
+                "slice": ", ".join(f"{feature} {value}" for feature, value in keys) or OVERALL,
+                "images": round(values["example_count"]["doubleValue"]),
+                "accuracy": round(values["sparse_categorical_accuracy"]["doubleValue"], 3),
+            }
+        )
+    return sorted(rows, key=lambda row: (row["slice"] != OVERALL, row["slice"]))

@@ -62,7 +62,14 @@ def run_demo(workspace: Workspace, settings: Settings, on_node: OnNode) -> dict[
         "cached": list(training.run.cached + promotion.run.cached),
     }
     write_contact_sheet(workspace.root / "neighbours.png", answers)
-    write_report(workspace.root / "report.html", told, metrics, answers, training.candidate.evaluation_uri)
+    write_report(
+        workspace.root / "report.html",
+        told,
+        metrics,
+        training.accuracy,
+        answers,
+        training.candidate.evaluation_uri,
+    )
     return told
 
 

@@ -43,6 +43,7 @@ def write_report(
     path: Path,
     told: Mapping[str, Any],
     metrics: Mapping[str, Any],
+    accuracy: Sequence[Mapping[str, Any]],
     answers: Sequence[Answer],
     evaluation_uri: str,
 ) -> None:
@@ -52,6 +53,7 @@ def write_report(
       path: of the file.
       told: the summary, name by name.
       metrics: of the release and of what it has to beat, as `retrieval.metrics.evaluate_retrieval` gives them.
+      accuracy: of the classifier, a row a slice.
       answers: what the service said.
       evaluation_uri: where the training run's own evaluation lies.
     """
@@ -67,7 +69,9 @@ def write_report(
         for answer in answers
     ]
     template = jinja2.Template(TEMPLATE.read_text(), autoescape=True)
-    page = template.render(told=told, metrics=metrics, names=METRICS, rows=rows, evaluation=evaluation_uri)
+    page = template.render(
+        told=told, metrics=metrics, names=METRICS, accuracy=accuracy, rows=rows, evaluation=evaluation_uri
+    )
     replace_file(path, page)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tfx.orchestration import metadata
 
+from components.accuracy import accuracy_by_slice
 from components.candidate import CandidateFacts
 from configs.settings import Settings
 from local.runner import IN_PROCESS, PipelineRun, artifact_uris, run_pipeline
@@ -34,11 +35,13 @@ class Training:
     Attributes:
       candidate: what is now before people, or was refused offline.
       candidate_uri: its artifact.
+      accuracy: of the classifier on held-out images, by slice, as `components.accuracy` tells it.
       run: which nodes worked.
     """
 
     candidate: CandidateFacts
     candidate_uri: str
+    accuracy: list[dict[str, Any]]
     run: PipelineRun
 
 
@@ -85,7 +88,7 @@ def train(
         )
         run = run_pipeline(pipeline, workspace.metadata, on_node)
     uri = run.artifact_uri(CANDIDATE_TYPE)
-    return Training(CandidateFacts.load(uri), uri, run)
+    return Training(CandidateFacts.load(uri), uri, accuracy_by_slice(run.artifact_uri("ModelEvaluation")), run)
 
 
 def candidate_state(workspace: Workspace, candidate: CandidateFacts) -> str:

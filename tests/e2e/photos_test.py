@@ -26,6 +26,9 @@ def test_training_ends_green_with_a_candidate_awaiting_review(story: Any) -> Non
     assert story.run.status == 75, story.run.stderr
     assert story.run.document["state"] == "awaiting review"
     assert set(story.run.document["worked"]) == TRAINING_NODES
+    slices = {row["slice"]: row for row in story.run.document["accuracy"]}
+    assert slices["overall"]["images"] == slices["domain catalog"]["images"] > 0
+    assert "category hat" in slices
     assert "data:image/jpeg;base64," in Path(story.run.document["evaluation"]).read_text()
 
 
