@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
 from catalog.product import CatalogImage
@@ -77,13 +78,14 @@ def encode(image: StoredImage) -> bytes:
 
 
 def decode(serialized: bytes) -> StoredImage:
-    """The inverse of `encode`; prices come back as float32."""
+    """The inverse of `encode`, for prices of up to seven digits."""
     columns = tf.train.Example.FromString(serialized).features.feature
     price = columns[features.PRICE].float_list.value if features.PRICE in columns else ()
     prefix = features.ATTRIBUTE_PREFIX
     return StoredImage(
         jpeg=_value(columns[features.IMAGE]),
-        price=price[0] if price else None,
+        # A tf.Example keeps float32; the shortest text that means this very number is what the source said.
+        price=float(str(np.float32(price[0]))) if price else None,
         attributes={
             name.removeprefix(prefix): _value(columns[name]).decode()
             for name in sorted(columns)

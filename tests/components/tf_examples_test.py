@@ -68,3 +68,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, stored_image):
     assert [image.image_id for image in read_images(str(path))] == ["new.jpg"]
     write_records(str(path), [encode(stored_image("newer.jpg"))])
     assert [image.image_id for image in read_images(f"{tmp_path}/*")] == ["newer.jpg"]
+
+
+def test_a_price_comes_back_as_it_was_said(stored_image):
+    assert decode(encode(stored_image(price=99.99))).price == 99.99
