@@ -34,7 +34,6 @@ class Reason(str, Enum):
     OUTSIDE_ROOT = "OUTSIDE_ROOT"  # the path leaves the data root, or names another file system
     MISSING_FILE = "MISSING_FILE"  # no such file, or it cannot be read
     BAD_ROW = "BAD_ROW"
-    UNKNOWN_CATEGORY = "UNKNOWN_CATEGORY"
     DUPLICATE_ID = "DUPLICATE_ID"  # a newer row has the same image_id
     DUPLICATE_IMAGE = "DUPLICATE_IMAGE"  # the same bytes came under another image_id
     CONFLICTING_LABEL = "CONFLICTING_LABEL"  # the same image came with two categories

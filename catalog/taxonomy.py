@@ -1,6 +1,5 @@
-"""The tree of categories: how a path is written, which paths are leaves, and how near two of them are."""
+"""The tree of categories: how a path is written, and which paths are leaves."""
 
-import hashlib
 import json
 import unicodedata
 from collections.abc import Iterable
@@ -27,7 +26,7 @@ def parse_category(text: str) -> tuple[str, ...]:
 class Taxonomy:
     """A frozen tree of categories, which its leaves determine.
 
-    leaves: sorted category paths; their order numbers the classes of a classifier.
+    leaves: sorted category paths, the classes to learn.
     A category is written as one string, its levels joined by SEPARATOR; '' is the root.
     """
 
@@ -62,52 +61,13 @@ class Taxonomy:
             raise ValueError("the leaves of a taxonomy must be sorted, canonical and without inner nodes")
         return taxonomy
 
-    @cached_property
-    def version(self) -> str:
-        """sha256 of the content, hex."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
-
     def is_leaf(self, category: str) -> bool:
         """Whether the category is a leaf, and so a class to learn."""
         return category in self._leaf_set
 
-    def parent(self, category: str) -> str:
-        """The category one level up; '' for an outermost one. Raises ValueError when it is not in the tree."""
-        return SEPARATOR.join(self._levels(category)[:-1])
-
-    def ancestors(self, category: str) -> tuple[str, ...]:
-        """All categories above, outermost first. Raises ValueError when it is not in the tree."""
-        levels = self._levels(category)
-        return tuple(SEPARATOR.join(levels[:depth]) for depth in range(1, len(levels)))
-
-    def depth(self, category: str) -> int:
-        """Number of levels, 1 for an outermost category. Raises ValueError when it is not in the tree."""
-        return len(self._levels(category))
-
-    def common_depth(self, first: str, second: str) -> int:
-        """Number of leading levels that both share. Raises ValueError when one is not in the tree."""
-        depth = 0
-        for one, other in zip(self._levels(first), self._levels(second), strict=False):
-            if one != other:
-                break
-            depth += 1
-        return depth
-
     @cached_property
     def _leaf_set(self) -> frozenset[str]:
         return frozenset(self.leaves)
-
-    @cached_property
-    def _levels_by_category(self) -> dict[str, tuple[str, ...]]:
-        paths = [tuple(leaf.split(SEPARATOR)) for leaf in self.leaves]
-        return {SEPARATOR.join(path[:depth]): path[:depth] for path in paths for depth in range(1, len(path) + 1)}
-
-    def _levels(self, category: str) -> tuple[str, ...]:
-        if category not in self._levels_by_category:
-            raise ValueError(
-                f"category must be one of the taxonomy's {len(self.leaves)} leaves or above, got {category!r}"
-            )
-        return self._levels_by_category[category]
 
 
 def _refuse_lookalike_siblings(nodes: Iterable[tuple[str, ...]]) -> None:

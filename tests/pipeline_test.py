@@ -12,10 +12,10 @@ from configs.source_digest import ROOT, source_digest
 from pipeline import Places, create_promotion_pipeline, create_training_pipeline
 
 PLACES = Places(
-    artifacts="/root/artifacts",
-    checkpoints="/root/checkpoints",
-    dead_letters="/root/dead_letters",
-    releases="/root/releases",
+    artifacts="/shop/artifacts",
+    checkpoints="/shop/checkpoints",
+    dead_letters="/shop/dead_letters",
+    releases="/shop/releases",
     review_database="sqlite:////root/review.db",
 )
 TRAINING = {"source": "/photos", "fingerprint": "f1", "baseline_release": "", "submitted_by": "Ana"}
@@ -142,7 +142,7 @@ def test_a_setting_reaches_the_nodes_it_is_for(nodes, section, change, expected)
     [
         ({"fingerprint": "f2"}, {"ImageExampleGen"}),
         ({"source": "/other"}, {"ImageExampleGen"}),
-        ({"baseline_release": "/root/releases/releases/3"}, {"RetrievalEvaluator"}),
+        ({"baseline_release": "/shop/releases/releases/3"}, {"RetrievalEvaluator"}),
         ({"submitted_by": "Bo"}, {"RetrievalEvaluator"}),
         ({"decision": '{"verdict": "bless"}'}, {"HumanGate", "ReleasePusher"}),
         ({"public_key": "other"}, {"HumanGate", "ReleasePusher"}),
@@ -172,7 +172,7 @@ def test_artifacts_of_both_pipelines_lie_in_one_place():
         create_training_pipeline(Settings(), PLACES, **TRAINING),
         create_promotion_pipeline(Settings(), PLACES, **PROMOTION),
     ):
-        assert made.pipeline_info.pipeline_root == "/root/artifacts"
+        assert made.pipeline_info.pipeline_root == "/shop/artifacts"
 
 
 @pytest.fixture
