@@ -22,8 +22,8 @@ from components.open_review import OpenReview
 from components.release_pusher import ReleasePusher
 from components.retrieval_evaluator import RetrievalEvaluator
 from components.schema_gate import SchemaGate
-from configs.settings import Settings
-from configs.source_digest import source_digest
+from lookalike.configs.settings import Settings
+from lookalike.configs.source_digest import source_digest
 
 TRAINING = "lookalike-training"
 PROMOTION = "lookalike-promotion"

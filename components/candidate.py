@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from configs.mounts import mounted_path, output_directory
+from lookalike.configs.mounts import mounted_path, output_directory
 
 CANDIDATE_FILE = "candidate.json"
 

@@ -17,11 +17,12 @@ from tfx import v1 as tfx
 from tfx.dsl.io import fileio
 from tfx.utils import path_utils
 
-from catalog.dead_letters import DataError
 from components import artifacts
 from components.tf_examples import StoredImage, decode
-from configs.mounts import mounted_path, output_directory
-from release.contents import (
+from lookalike.catalog.dead_letters import DataError
+from lookalike.configs.mounts import mounted_path, output_directory
+from lookalike.encoder.embedder import InProcessEmbedder
+from lookalike.release.contents import (
     CATALOGUE_FILE,
     EMBEDDINGS_FILE,
     Catalogue,
@@ -30,7 +31,6 @@ from release.contents import (
     write_catalogue,
     write_embeddings,
 )
-from serving.embedder import InProcessEmbedder
 
 THUMBNAIL_PX = 160
 NUM_SHARDS = 32  # a million images make shards of some 150 MB

@@ -12,9 +12,9 @@ from tfx.utils import path_utils
 
 from components import artifacts
 from components.candidate import CandidateFacts
-from configs.mounts import mounted_path
-from release.manifest import tree_sha256
-from review.decisions import Decision, DecisionInvalid, DecisionPending, verify_decision
+from lookalike.configs.mounts import mounted_path
+from lookalike.release.manifest import tree_sha256
+from lookalike.review.decisions import Decision, DecisionInvalid, DecisionPending, verify_decision
 
 
 @tfx.dsl.components.component

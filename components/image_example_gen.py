@@ -17,16 +17,16 @@ from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from catalog.dead_letters import DataError, DeadLetter, Reason, check_dead_letter_thresholds
-from catalog.guarded_decoder import GuardedDecoder
-from catalog.images import LOW_INFO, CanonicalImage, ImageRejected, read_original
-from catalog.placement import DecodedImage, Placement, place
-from catalog.product import SPLITS, CatalogImage
-from catalog.sources import open_source
-from catalog.taxonomy import Taxonomy
 from components import artifacts
 from components.tf_examples import StoredImage, encode, write_records
-from configs.settings import IngestSettings
+from lookalike.catalog.dead_letters import DataError, DeadLetter, Reason, check_dead_letter_thresholds
+from lookalike.catalog.guarded_decoder import GuardedDecoder
+from lookalike.catalog.images import LOW_INFO, CanonicalImage, ImageRejected, read_original
+from lookalike.catalog.placement import DecodedImage, Placement, place
+from lookalike.catalog.product import SPLITS, CatalogImage
+from lookalike.catalog.sources import open_source
+from lookalike.catalog.taxonomy import Taxonomy
+from lookalike.configs.settings import IngestSettings
 
 IMAGES_PER_SHARD = 1000
 DEAD_LETTERS_FILE = "dead_letters.jsonl"

@@ -6,10 +6,10 @@ import numpy as np
 from tfx import v1 as tfx
 
 from components import artifacts
-from configs.mounts import mounted_path
-from configs.settings import IndexSettings
-from release.contents import EMBEDDINGS_FILE
-from retrieval.scann_index import build, choose_spec
+from lookalike.configs.mounts import mounted_path
+from lookalike.configs.settings import IndexSettings
+from lookalike.release.contents import EMBEDDINGS_FILE
+from lookalike.retrieval.scann_index import build, choose_spec
 
 
 @tfx.dsl.components.component

@@ -9,12 +9,12 @@ from tfx import v1 as tfx
 
 from components import artifacts
 from components.verdict import Verdict
-from configs.mounts import mounted_path
-from configs.settings import IndexSettings
-from release.contents import EMBEDDINGS_FILE
-from retrieval import exact
-from retrieval.metrics import latency_percentiles_ms, neighbour_recall
-from retrieval.scann_index import ScannIndex
+from lookalike.configs.mounts import mounted_path
+from lookalike.configs.settings import IndexSettings
+from lookalike.release.contents import EMBEDDINGS_FILE
+from lookalike.retrieval import exact
+from lookalike.retrieval.metrics import latency_percentiles_ms, neighbour_recall
+from lookalike.retrieval.scann_index import ScannIndex
 
 K = 10
 

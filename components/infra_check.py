@@ -11,7 +11,7 @@ from tfx.utils import path_utils
 import components
 from components import artifacts, infra_probe
 from components.verdict import Verdict
-from configs.mounts import mounted_path
+from lookalike.configs.mounts import mounted_path
 
 TIMEOUT_S = 300.0
 ROOT = Path(components.__file__).parent.parent

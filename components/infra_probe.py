@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from components.tf_examples import read_images
-from serving.embedder import InProcessEmbedder
+from lookalike.encoder.embedder import InProcessEmbedder
 
 NUM_QUERIES = 16
 MAX_NORM_ERROR = 1e-3

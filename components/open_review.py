@@ -11,11 +11,11 @@ from tfx.dsl.io import fileio
 from components import artifacts
 from components.candidate import CandidateFacts
 from components.verdict import Verdict
-from configs.mounts import mounted_path
-from configs.settings import ReviewSettings
-from review.evidence import Evidence, read_evidence
-from review.rounds import open_round
-from review.store import open_store
+from lookalike.configs.mounts import mounted_path
+from lookalike.configs.settings import ReviewSettings
+from lookalike.review.evidence import Evidence, read_evidence
+from lookalike.review.rounds import open_round
+from lookalike.review.store import open_store
 
 log = logging.getLogger(__name__)
 

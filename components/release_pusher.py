@@ -12,9 +12,9 @@ from components import artifacts
 from components.candidate import CandidateFacts
 from components.human_gate import check_decision
 from components.verdict import Verdict
-from configs.mounts import mounted_path, output_directory
-from release import contents
-from release.store import ReleaseStore
+from lookalike.configs.mounts import mounted_path, output_directory
+from lookalike.release import contents
+from lookalike.release.store import ReleaseStore
 
 RELEASE_FILE = "release.json"
 CANARY_QUERIES = 100

@@ -10,17 +10,17 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from components import artifacts
-from components.encoding import embed_all
 from components.retrieval_page import render_page
 from components.review_evidence import CandidateIdentity, EmbeddedImages, write_review_evidence
 from components.tf_examples import StoredImage, read_images
 from components.verdict import Verdict
-from configs.mounts import mounted_path, output_directory
-from configs.settings import EvaluationSettings
-from release.manifest import tree_sha256
-from retrieval.ground_truth import RetrievalTable
-from retrieval.headline import headline
-from retrieval.metrics import RetrievalEvaluation, evaluate_retrieval
+from lookalike.configs.mounts import mounted_path, output_directory
+from lookalike.configs.settings import EvaluationSettings
+from lookalike.encoder.embedder import InProcessEmbedder, embed_all
+from lookalike.release.manifest import tree_sha256
+from lookalike.retrieval.ground_truth import RetrievalTable
+from lookalike.retrieval.headline import headline
+from lookalike.retrieval.metrics import RetrievalEvaluation, evaluate_retrieval
 
 PAGE_FILE = "page.html"
 
@@ -112,11 +112,12 @@ def _queries_and_gallery(
 
 
 def _ask(encoder: Path, queries: list[StoredImage], gallery: list[StoredImage]) -> EmbeddedImages:
+    embed = InProcessEmbedder(encoder).embed
     return EmbeddedImages(
         queries=queries,
         gallery=gallery,
-        query_embeddings=embed_all(encoder, [image.jpeg for image in queries]),
-        gallery_embeddings=embed_all(encoder, [image.jpeg for image in gallery]),
+        query_embeddings=embed_all(embed, [image.jpeg for image in queries]),
+        gallery_embeddings=embed_all(embed, [image.jpeg for image in gallery]),
     )
 
 

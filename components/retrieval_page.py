@@ -12,8 +12,8 @@ from PIL import Image
 
 from components.tf_examples import StoredImage
 from components.verdict import Verdict
-from retrieval.headline import headline
-from retrieval.metrics import METRICS, RetrievalEvaluation
+from lookalike.retrieval.headline import headline
+from lookalike.retrieval.metrics import METRICS, RetrievalEvaluation
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 THUMBNAIL_PX = 112

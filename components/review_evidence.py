@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from components.tf_examples import StoredImage
-from retrieval.exact import Neighbours, search
-from review.evidence import (
+from lookalike.retrieval.exact import Neighbours, search
+from lookalike.review.evidence import (
     GRID_SIZE,
     IMAGES_FOLDER,
     Candidate,

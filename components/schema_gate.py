@@ -9,9 +9,9 @@ from tfx import v1 as tfx
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
-from catalog.dead_letters import DataError
 from components import artifacts
-from configs.settings import SchemaSettings
+from lookalike.catalog.dead_letters import DataError
+from lookalike.configs.settings import SchemaSettings
 from transform import features
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from catalog.product import CatalogImage
+from lookalike.catalog.product import CatalogImage
 from transform import features
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from configs.mounts import mounted_path, output_directory
+from lookalike.configs.mounts import mounted_path, output_directory
 
 VERDICT_FILE = "verdict.json"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from tfx import v1 as tfx
 from tfx.orchestration.data_types import RuntimeParameter
 
-from configs.mounts import mounted_path
-from configs.settings import Settings, SettingsError, load_settings
+from lookalike.configs.mounts import mounted_path
+from lookalike.configs.settings import Settings, SettingsError, load_settings
 from pipeline import Places, create_promotion_pipeline, create_training_pipeline
 
 

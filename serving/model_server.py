@@ -4,7 +4,7 @@ import logging
 import threading
 from pathlib import Path
 
-from serving.http_server import HttpServer
+from lookalike.http.server import HttpServer
 from serving.predict_grpc import create_grpc_server
 from serving.predict_rest import create_rest_app
 from serving.saved_model_runtime import ModelVersions

@@ -22,11 +22,11 @@ from starlette.datastructures import MutableHeaders, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from catalog.images import ImageRejected, canonicalise
-from catalog.taxonomy import parse_category
-from release.store import ReleaseStore
-from serving.embedder import EmbedderUnavailable, parse_encoder_url
-from serving.http_server import BodyLimit, HttpServer
+from lookalike.catalog.images import ImageRejected, canonicalise
+from lookalike.catalog.taxonomy import parse_category
+from lookalike.encoder.embedder import EmbedderUnavailable, parse_encoder_url
+from lookalike.http.server import BodyLimit, HttpServer
+from lookalike.release.store import ReleaseStore
 from serving.searcher import CurrentRelease, Hit, LiveRelease, NoReleaseError, UnknownCategoryError, load_release
 
 _STATIC = Path(__file__).parent / "static"

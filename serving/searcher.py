@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from catalog.images import canonicalise
-from catalog.taxonomy import SEPARATOR, parse_category
-from release import contents
-from release.contents import Catalogue
-from release.store import Release, ReleaseStore
-from retrieval import exact
-from retrieval.scann_index import ScannIndex
-from serving.embedder import Embedder, EmbedderUnavailable, open_embedder
+from lookalike.catalog.images import canonicalise
+from lookalike.catalog.taxonomy import SEPARATOR, parse_category
+from lookalike.encoder.embedder import Embedder, EmbedderUnavailable, open_embedder
+from lookalike.release import contents
+from lookalike.release.contents import Catalogue
+from lookalike.release.store import Release, ReleaseStore
+from lookalike.retrieval import exact
+from lookalike.retrieval.scann_index import ScannIndex
 
 _LOG = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ def load_release(release: Release, encoder_url: str | None = None) -> LiveReleas
     when its parts do not fit together.
     """
     release.verify()
-    searcher, embedder = Searcher.open(release), open_embedder(encoder_url, release)
+    searcher, embedder = Searcher.open(release), open_embedder(encoder_url, release.encoder_directory, release.version)
     live = LiveRelease(release, searcher, embedder, _longest_side_px(release))
     embedding = live.embedder.embed([_grey_jpeg(live.longest_side_px)])[0]
     live.searcher.search(embedding, k=10)

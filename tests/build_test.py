@@ -21,7 +21,7 @@ RULES_FILE = "@rules_python//python:defs.bzl"
 TEST_MAIN = "tests/main.py"
 PYPI = "@pypi//"
 HEAVY = {PYPI + name for name in ("apache_beam", "ml_pipelines_sdk", "tensorflow", "tf_keras", "tfx")}
-PLAIN_ROOMS = ("catalog", "configs", "mining", "release", "retrieval", "review")
+PLAIN_ROOMS = ("catalog", "configs", "drawing", "http", "mining", "release", "retrieval", "review")
 
 Files = Mapping[str, str]  # path from the top of the repository → its text
 

@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
-from configs import source_digest as source_digest_module
-from configs.settings import Settings
-from configs.source_digest import ROOT, source_digest
+from lookalike.configs import source_digest as source_digest_module
+from lookalike.configs.settings import Settings
+from lookalike.configs.source_digest import ROOT, source_digest
 from pipeline import Places, create_promotion_pipeline, create_training_pipeline
 
 PLACES = Places(
@@ -193,7 +193,7 @@ def working_copy(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("file", "expected"),
     [
-        ("catalog/images.py", {"ImageExampleGen"}),
+        ("lookalike/catalog/images.py", {"ImageExampleGen"}),
         ("components/catalog_statistics_gen.py", {"CatalogStatisticsGen"}),
         ("components/catalog_schema_gen.py", {"CatalogSchemaGen"}),
         ("components/schema_gate.py", {"SchemaGate"}),
@@ -201,10 +201,10 @@ def working_copy(tmp_path, monkeypatch):
         ("trainer/models/resnet.py", {"Trainer"}),
         ("components/retrieval_page.html", {"RetrievalEvaluator"}),
         ("components/infra_probe.py", {"InfraCheck"}),
-        ("serving/embedder.py", {"RetrievalEvaluator", "InfraCheck", "CatalogueEmbedder"}),
-        ("review/rounds.py", {"OpenReview", "HumanGate", "ReleasePusher"}),
+        ("lookalike/encoder/embedder.py", {"RetrievalEvaluator", "InfraCheck", "CatalogueEmbedder"}),
+        ("lookalike/review/rounds.py", {"OpenReview", "HumanGate", "ReleasePusher"}),
         ("components/catalogue_embedder.py", {"CatalogueEmbedder"}),
-        ("retrieval/scann_index.py", {"IndexBuilder", "IndexEvaluator"}),
+        ("lookalike/retrieval/scann_index.py", {"IndexBuilder", "IndexEvaluator"}),
         ("components/release_pusher.py", {"ReleasePusher"}),
         ("pipeline.py", set()),
         ("serving/search_service.py", set()),

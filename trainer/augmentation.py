@@ -7,7 +7,7 @@ import math
 
 import tensorflow as tf
 
-from configs.settings import TrainingSettings
+from lookalike.configs.settings import TrainingSettings
 
 
 def augment(pixels: tf.Tensor, seed: tf.Tensor, settings: TrainingSettings) -> tf.Tensor:

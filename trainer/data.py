@@ -9,8 +9,8 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from configs.settings import TrainingSettings
-from retrieval.ground_truth import RetrievalTable
+from lookalike.configs.settings import TrainingSettings
+from lookalike.retrieval.ground_truth import RetrievalTable
 from trainer.augmentation import augment
 from trainer.sampler import BalancedSampler
 from transform import features

@@ -5,8 +5,8 @@ import numpy.typing as npt
 import tensorflow as tf
 import tf_keras as keras
 
-from retrieval.headline import headline
-from retrieval.metrics import evaluate_retrieval
+from lookalike.retrieval.headline import headline
+from lookalike.retrieval.metrics import evaluate_retrieval
 from trainer.data import ImageSet
 from trainer.selection import TrainingDivergedError
 

@@ -13,8 +13,8 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras as keras
 
-from configs.mounts import mounted_path
-from configs.settings import ModelSettings, TrainingSettings
+from lookalike.configs.mounts import mounted_path
+from lookalike.configs.settings import ModelSettings, TrainingSettings
 from trainer.data import ImageSet, augmented_batches, load_images
 from trainer.export import Encoder
 from trainer.metrics import validation_recall_at_1

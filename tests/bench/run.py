@@ -38,7 +38,7 @@ def seconds(work: Callable[[], object], repeats: int = 3) -> float:
 
 def photos() -> list[bytes]:
     """Drawn photos, the same on every machine."""
-    from catalog.synthetic import draw_catalogue
+    from lookalike.drawing.catalogue import draw_catalogue
 
     with tempfile.TemporaryDirectory() as directory:
         draw_catalogue(Path(directory), num_products=NUM_IMAGES // 7, seed=1, image_size_px=400)
@@ -47,7 +47,7 @@ def photos() -> list[bytes]:
 
 def bench_ingest() -> Iterator[Row]:
     """What checking every image in a guarded process costs."""
-    from catalog.guarded_decoder import GuardedDecoder
+    from lookalike.catalog.guarded_decoder import GuardedDecoder
 
     originals = photos()
 
@@ -68,8 +68,8 @@ def bench_training() -> Iterator[Row]:
     """Whether the input ever starves the step."""
     import tensorflow as tf
 
-    from configs import load_settings
-    from retrieval.ground_truth import RetrievalTable
+    from lookalike.configs import load_settings
+    from lookalike.retrieval.ground_truth import RetrievalTable
     from trainer.data import ImageSet, augmented_batches
     from trainer.models.embedding import build_model, compile_model
     from trainer.processor import bfloat16_rewrite
@@ -109,9 +109,9 @@ def bench_request() -> Iterator[Row]:
     """What a request costs beside its encoder: decoding as at ingest, searching, describing."""
     import tensorflow as tf
 
-    from catalog.images import canonicalise
-    from configs import load_settings
-    from retrieval.scann_index import IndexSpec, ScannIndex, build
+    from lookalike.catalog.images import canonicalise
+    from lookalike.configs import load_settings
+    from lookalike.retrieval.scann_index import IndexSpec, ScannIndex, build
     from trainer.models.embedding import build_model
     from transform.image_ops import decode_and_resize
 
@@ -144,9 +144,9 @@ def bench_request() -> Iterator[Row]:
 
 def bench_index() -> Iterator[Row]:
     """The index that is chosen at 100 k images, against exact search, on clustered vectors."""
-    from retrieval import exact
-    from retrieval.metrics import neighbour_recall
-    from retrieval.scann_index import ScannIndex, build, choose_spec
+    from lookalike.retrieval import exact
+    from lookalike.retrieval.metrics import neighbour_recall
+    from lookalike.retrieval.scann_index import ScannIndex, build, choose_spec
 
     points = _clustered(INDEX_SIZE + 500)
     gallery, queries = points[:INDEX_SIZE], points[INDEX_SIZE:]

@@ -6,12 +6,12 @@ import pytest
 from PIL import Image, ImageOps
 from tfx import v1 as tfx
 
-from catalog.dead_letters import DataError
 from components import artifacts
 from components.catalogue_embedder import CatalogueEmbedder, roles
 from components.tf_examples import encode
-from release.contents import Catalogue, read_embeddings
-from serving.embedder import InProcessEmbedder
+from lookalike.catalog.dead_letters import DataError
+from lookalike.encoder.embedder import InProcessEmbedder
+from lookalike.release.contents import Catalogue, read_embeddings
 
 
 @pytest.fixture

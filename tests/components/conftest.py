@@ -19,15 +19,15 @@ from PIL import Image
 from tfx import v1 as tfx
 from tfx.types import artifact_utils
 
-from catalog.dead_letters import DeadLetter
 from components import artifacts
 from components.candidate import CandidateFacts
 from components.catalog_statistics_gen import CatalogStatisticsGen
 from components.image_example_gen import ImageExampleGen
 from components.tf_examples import StoredImage, encode, write_records
-from configs.settings import IngestSettings
-from release.manifest import tree_sha256
-from review.decisions import Decision, sign_decision
+from lookalike.catalog.dead_letters import DeadLetter
+from lookalike.configs.settings import IngestSettings
+from lookalike.release.manifest import tree_sha256
+from lookalike.review.decisions import Decision, sign_decision
 
 EMBEDDING_DIM = 16
 

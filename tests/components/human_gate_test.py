@@ -12,7 +12,7 @@ from tfx import v1 as tfx
 
 from components import artifacts
 from components.human_gate import HumanGate, check_decision
-from review.decisions import DecisionExpired, DecisionInvalid, DecisionPending, DecisionRejected
+from lookalike.review.decisions import DecisionExpired, DecisionInvalid, DecisionPending, DecisionRejected
 
 NOW = datetime.now(timezone.utc)
 

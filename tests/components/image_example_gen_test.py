@@ -9,11 +9,11 @@ from collections import Counter, defaultdict
 import pytest
 from PIL import Image
 
-from catalog.dead_letters import DataError, DeadLetter, Reason
-from catalog.guarded_decoder import GuardedDecoder
-from catalog.taxonomy import Taxonomy
 from components import image_example_gen
 from components.tf_examples import read_images
+from lookalike.catalog.dead_letters import DataError, DeadLetter, Reason
+from lookalike.catalog.guarded_decoder import GuardedDecoder
+from lookalike.catalog.taxonomy import Taxonomy
 
 SHIRT, BOOT = "Clothing > Shirt", "Shoes > Boot"
 
@@ -122,7 +122,7 @@ def test_an_image_that_breaks_the_decoder_costs_that_image_alone(
 ):
     (tmp_path / "faulty_decoder.py").write_text(
         "import os, time\n"
-        "from catalog.images import canonicalise\n"
+        "from lookalike.catalog.images import canonicalise\n"
         "def decode(data, **options):\n"
         "    if data.endswith(b'crash'): os.abort()\n"
         "    if data.endswith(b'hang'): time.sleep(60)\n"

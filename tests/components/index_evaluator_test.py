@@ -9,9 +9,9 @@ from components import artifacts
 from components.index_builder import IndexBuilder
 from components.index_evaluator import IndexEvaluator, evaluate
 from components.verdict import Verdict
-from configs.settings import IndexSettings
-from retrieval.exact import Neighbours
-from retrieval.scann_index import IndexSpec, ScannIndex, build
+from lookalike.configs.settings import IndexSettings
+from lookalike.retrieval.exact import Neighbours
+from lookalike.retrieval.scann_index import IndexSpec, ScannIndex, build
 
 
 def unit_vectors(count, seed, dim=16):

@@ -11,9 +11,9 @@ from components.candidate import CandidateFacts
 from components.open_review import OpenReview
 from components.review_evidence import CandidateIdentity, EmbeddedImages, write_review_evidence
 from components.verdict import Verdict
-from configs.settings import ReviewSettings
-from review.rounds import pending_tasks
-from review.store import open_store
+from lookalike.configs.settings import ReviewSettings
+from lookalike.review.rounds import pending_tasks
+from lookalike.review.store import open_store
 
 PASSED = Verdict(True, ["good enough"], {})
 

@@ -12,12 +12,12 @@ from components import artifacts
 from components.index_builder import IndexBuilder
 from components.release_pusher import IndexNotGoodEnoughError, ReleasePusher
 from components.verdict import Verdict
-from release import contents
-from release.contents import Catalogue, CatalogueRecord, check_canary, read_embeddings, write_catalogue
-from release.manifest import tree_sha256
-from release.store import ReleaseStore
-from retrieval.scann_index import ScannIndex
-from review.decisions import DecisionExpired, DecisionInvalid, DecisionPending, DecisionRejected
+from lookalike.release import contents
+from lookalike.release.contents import Catalogue, CatalogueRecord, check_canary, read_embeddings, write_catalogue
+from lookalike.release.manifest import tree_sha256
+from lookalike.release.store import ReleaseStore
+from lookalike.retrieval.scann_index import ScannIndex
+from lookalike.review.decisions import DecisionExpired, DecisionInvalid, DecisionPending, DecisionRejected
 
 FINE = Verdict(True, ["fine"], {"recall_at_10": 1.0})
 

@@ -8,9 +8,9 @@ import pytest
 from components import artifacts
 from components.retrieval_evaluator import RetrievalEvaluator, judge
 from components.verdict import Verdict
-from configs.settings import EvaluationSettings
-from release.manifest import tree_sha256
-from review.evidence import read_evidence
+from lookalike.configs.settings import EvaluationSettings
+from lookalike.release.manifest import tree_sha256
+from lookalike.review.evidence import read_evidence
 
 LIMITS = EvaluationSettings(min_recall_at_1=0.5, max_recall_loss=0.02, bootstrap_resamples=10, pictured_queries=3)
 

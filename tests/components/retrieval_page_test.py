@@ -6,8 +6,8 @@ import pytest
 
 from components.retrieval_page import render_page
 from components.verdict import Verdict
-from retrieval.ground_truth import RetrievalTable
-from retrieval.metrics import evaluate_retrieval
+from lookalike.retrieval.ground_truth import RetrievalTable
+from lookalike.retrieval.metrics import evaluate_retrieval
 
 PASSED = Verdict(True, ["recall@1 at least 0.300, got 1.000"], {})
 FAILED = Verdict(False, ["recall@1 at least 0.300, got 0.100"], {})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from components.review_evidence import CandidateIdentity, EmbeddedImages, write_review_evidence
-from review.evidence import read_evidence
+from lookalike.review.evidence import read_evidence
 
 MODEL = "ab" * 32
 

@@ -11,11 +11,11 @@ from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 from tfx import v1 as tfx
 
-from catalog.dead_letters import DataError
 from components.catalog_schema_gen import COMMITTED_SCHEMA, CatalogSchemaGen, extend_schema
 from components.schema_gate import SchemaGate, describe, find_anomalies
 from components.tf_examples import encode
-from configs.settings import SchemaSettings
+from lookalike.catalog.dead_letters import DataError
+from lookalike.configs.settings import SchemaSettings
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 import tensorflow as tf
 
-from catalog.product import CatalogImage
 from components.tf_examples import StoredImage, decode, encode, read_images, write_records
+from lookalike.catalog.product import CatalogImage
 
 
 def test_every_fact_survives_the_round_trip(stored_image):

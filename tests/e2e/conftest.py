@@ -58,7 +58,7 @@ class Shop:
     def lookalike(self, command: str, *arguments: str) -> Result:
         """The command on this workspace, to its end."""
         done = subprocess.run(
-            [sys.executable, "cli.py", *command.split(), *arguments, "--root", str(self.root)],
+            [sys.executable, "-m", "lookalike", *command.split(), *arguments, "--root", str(self.root)],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -80,10 +80,10 @@ class Shop:
 
     def judge_and_decide(self, verdict: str) -> None:
         """Simulated raters judge the newest round, and a simulated analyst decides."""
-        from local.workspace import open_workspace
-        from review.decisions import decide, load_or_create_signing_key
-        from review.overview import list_rounds
-        from review.simulated_raters import judge_round
+        from lookalike.local.workspace import open_workspace
+        from lookalike.review.decisions import decide, load_or_create_signing_key
+        from lookalike.review.overview import list_rounds
+        from lookalike.review.simulated_raters import judge_round
 
         workspace, _ = open_workspace(self.root)
         with workspace.review_session() as session:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def kill_at(shop: Any, node: str, command: str, *arguments: str, delay_s: float = 0.0) -> None:
     """Starts a command and kills it, with all its processes, a moment after a node has begun."""
     process = subprocess.Popen(
-        [sys.executable, "cli.py", command, *arguments, "--root", str(shop.root)],
+        [sys.executable, "-m", "lookalike", command, *arguments, "--root", str(shop.root)],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -63,7 +63,7 @@ def test_a_day_killed_again_and_again_ends_in_the_same_release(unbroken: Any, ma
 
 
 def _current(shop: Any) -> int:
-    from release.store import ReleaseStore
+    from lookalike.release.store import ReleaseStore
 
     release = ReleaseStore(shop.root / "releases").current()
     release.verify()
@@ -75,7 +75,7 @@ def _embeddings(shop: Any) -> Any:
 
 
 def test_a_second_run_in_the_same_root_is_refused(unbroken: Any) -> None:
-    from local.workspace import open_workspace
+    from lookalike.local.workspace import open_workspace
 
     workspace, _ = open_workspace(unbroken.root)
     with workspace.locked():

@@ -94,8 +94,8 @@ def test_search_finds_the_catalogue_photo_itself(story: Any, photos: Path) -> No
 
 
 def test_search_equals_an_exact_search_over_the_same_vectors(story: Any) -> None:
-    from release.contents import read_embeddings
-    from release.store import ReleaseStore
+    from lookalike.release.contents import read_embeddings
+    from lookalike.release.store import ReleaseStore
     from serving.searcher import Searcher
 
     release = ReleaseStore(story.shop.root / "releases").current()

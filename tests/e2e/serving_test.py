@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def serving(command: str, shop: Any, *arguments: str, ready: str) -> Iterator[str]:
     """Starts a command that serves, hands out what it said when it was ready, and stops it."""
     process = subprocess.Popen(
-        [sys.executable, "cli.py", command, "--root", str(shop.root), *arguments],
+        [sys.executable, "-m", "lookalike", command, "--root", str(shop.root), *arguments],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -60,14 +60,14 @@ def model_server(story: Any) -> Iterator[tuple[str, str]]:
 @pytest.fixture
 def photo(photos: Path) -> bytes:
     """A photo of the catalogue, as ingest would have made it canonical."""
-    from catalog.images import canonicalise
+    from lookalike.catalog.images import canonicalise
 
     return canonicalise(next((photos / "dress").iterdir()).read_bytes(), longest_side_px=64).jpeg
 
 
 def own_embedding(story: Any, photo: bytes) -> np.ndarray:
-    from release.store import ReleaseStore
-    from serving.embedder import InProcessEmbedder
+    from lookalike.encoder.embedder import InProcessEmbedder
+    from lookalike.release.store import ReleaseStore
 
     return InProcessEmbedder(ReleaseStore(story.shop.root / "releases").current().encoder_directory).embed([photo])[0]
 

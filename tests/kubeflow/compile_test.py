@@ -26,8 +26,8 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KUBEFLOW_TFX_CM
 from tfx.utils import import_utils
 
 from components.candidate import CandidateFacts
-from configs.settings import SettingsError, load_settings
-from review.decisions import DecisionPending
+from lookalike.configs.settings import SettingsError, load_settings
+from lookalike.review.decisions import DecisionPending
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPT = ROOT / "kubeflow" / "compile.py"

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from catalog.images import canonicalise
-from release import contents
-from release.contents import CatalogueRecord
-from release.store import Release, ReleaseStore
-from retrieval import scann_index
-from serving.embedder import InProcessEmbedder
+from lookalike.catalog.images import canonicalise
+from lookalike.encoder.embedder import InProcessEmbedder
+from lookalike.release import contents
+from lookalike.release.contents import CatalogueRecord
+from lookalike.release.store import Release, ReleaseStore
+from lookalike.retrieval import scann_index
 
 EMBEDDING_DIM = 16
 LONGEST_SIDE_PX = 64

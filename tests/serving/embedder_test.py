@@ -12,14 +12,14 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from serving import model_server
-from serving.embedder import (
+from lookalike.encoder.embedder import (
     EmbedderUnavailable,
     GrpcEmbedder,
     InProcessEmbedder,
     open_embedder,
     parse_encoder_url,
 )
+from serving import model_server
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +45,10 @@ def test_release_chooses_directory_or_version(
     server: model_server.ModelServer, encoder_dir: Path, jpegs: list[bytes]
 ) -> None:
     release: Any = SimpleNamespace(version=7, encoder_directory=encoder_dir)
-    local = open_embedder(None, release).embed(jpegs)
-    remote = open_embedder(f"grpc://127.0.0.1:{server.grpc_port}/encoder", release).embed(jpegs)
+    local = open_embedder(None, release.encoder_directory, release.version).embed(jpegs)
+    remote = open_embedder(
+        f"grpc://127.0.0.1:{server.grpc_port}/encoder", release.encoder_directory, release.version
+    ).embed(jpegs)
     np.testing.assert_array_equal(local, remote)
 
 

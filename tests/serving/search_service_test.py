@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from catalog.images import canonicalise
-from release.store import Release, ReleaseStore
+from lookalike.catalog.images import canonicalise
+from lookalike.encoder.embedder import EmbedderUnavailable, InProcessEmbedder
+from lookalike.http.server import HttpServer
+from lookalike.release.store import Release, ReleaseStore
 from serving import model_server, search_service
-from serving.embedder import EmbedderUnavailable, InProcessEmbedder
-from serving.http_server import HttpServer
 from serving.searcher import CurrentRelease, LiveRelease, Searcher, load_release
 
 PRODUCTS_IN_CATALOGUE = 8

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from release.store import Release, ReleaseStore
-from retrieval import scann_index
-from serving.embedder import EmbedderUnavailable
+from lookalike.encoder.embedder import EmbedderUnavailable
+from lookalike.release.store import Release, ReleaseStore
+from lookalike.retrieval import scann_index
 from serving.searcher import (
     CurrentRelease,
     LiveRelease,

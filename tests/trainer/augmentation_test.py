@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.settings import TrainingSettings
+from lookalike.configs.settings import TrainingSettings
 from trainer.augmentation import augment
 
 STILL = TrainingSettings(max_rotation_degrees=0, max_zoom=0, max_shear=0, colour_jitter=0, erase_fraction=0)

@@ -15,8 +15,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform import beam as tft_beam
 from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
-from catalog.images import canonicalise
-from configs.settings import ModelSettings, TrainingSettings
+from lookalike.catalog.images import canonicalise
+from lookalike.configs.settings import ModelSettings, TrainingSettings
 from trainer.data import ImageSet, load_images
 from transform import features
 from transform.preprocessing import preprocessing_fn

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras as keras
 from PIL import Image
 
-from catalog.images import canonicalise
+from lookalike.catalog.images import canonicalise
 from trainer.data import load_images
 from trainer.export import Encoder
 from trainer.metrics import embed

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from retrieval.ground_truth import RetrievalTable
+from lookalike.retrieval.ground_truth import RetrievalTable
 from trainer import metrics
 from trainer.data import ImageSet
 from trainer.metrics import embed, validation_recall_at_1

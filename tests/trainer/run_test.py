@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from configs.settings import ModelSettings, TrainingSettings
+from lookalike.configs.settings import ModelSettings, TrainingSettings
 from trainer import run
 from trainer.data import ImageSet
 from trainer.export import Encoder
@@ -156,7 +156,7 @@ def test_validation_images_that_cannot_be_measured_are_told_before_training(trai
 IN_ANOTHER_PROCESS = """
 import dataclasses, json, pathlib, runpy, sys
 import tensorflow_transform as tft, tf_keras as keras
-from configs.settings import ModelSettings, TrainingSettings
+from lookalike.configs.settings import ModelSettings, TrainingSettings
 from trainer import run
 from trainer.data import load_images
 

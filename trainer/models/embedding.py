@@ -3,7 +3,7 @@
 import tensorflow as tf
 import tf_keras as keras
 
-from configs.settings import ModelSettings, TrainingSettings
+from lookalike.configs.settings import ModelSettings, TrainingSettings
 from trainer.heads import CosineClassifier, embedding_head
 from trainer.losses.masked_cross_entropy import masked_cross_entropy
 from trainer.losses.supervised_contrastive import supervised_contrastive

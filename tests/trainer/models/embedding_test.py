@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from configs.settings import ModelSettings, TrainingSettings
+from lookalike.configs.settings import ModelSettings, TrainingSettings
 from trainer.models.embedding import build_model, compile_model
 
 

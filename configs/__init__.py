@@ -1,5 +1,0 @@
-"""Settings as frozen, validated dataclasses; one Python file per setting."""
-
-from configs.settings import Settings, load_settings, setting_names
-
-__all__ = ["Settings", "load_settings", "setting_names"]

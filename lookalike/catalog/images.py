@@ -1,0 +1,303 @@
+"""Bytes of unknown origin in, one checked canonical image out; everything downstream sees only these.
+
+The same function serves ingest and query images, so that training and serving cannot differ here.
+"""
+
+import hashlib
+import io
+import math
+import os
+import re
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import imagehash
+import numpy as np
+from PIL import ExifTags, Image, ImageFile, ImageStat
+
+from lookalike.catalog.dead_letters import Reason
+from lookalike.catalog.product import Crop, check_crop
+
+ANIMATED = "ANIMATED"
+LOW_INFO = "LOW_INFO"
+
+_JPEG_QUALITY = 95
+_LOW_INFO_STD = 2.0
+# Decoding a JPEG at 1/2, 1/4 or 1/8 scale is several times faster; with at least this much left to reduce,
+# the Lanczos filter that follows hides the difference.
+_DRAFT_MARGIN = 2.0
+_WHITE = (255, 255, 255)
+
+_SIGNATURES = {
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "WEBP": rb"RIFF....WEBP",
+    "GIF": rb"GIF8[79]a",
+    "BMP": rb"BM",
+    "TIFF": rb"II[*+]\0|MM\0[*+]",
+    "AVIF or HEIF": rb"....ftyp",
+    "JPEG 2000": rb"\0\0\0\x0cjP  ",
+    "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
+    "PSD": rb"8BPS",
+    "ICO": rb"\x00\x00\x01\x00",
+}
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# What Pillow's parsers raise on damaged bytes; MemoryError is absent on purpose, it is no fault of the format.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    struct.error,
+)
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What is decoded at all; checked on the header, before any pixel is."""
+
+    max_bytes: int = 25 * 1024 * 1024
+    max_pixels: int = 40_000_000
+    max_side_px: int = 12_000
+    min_side_px: int = 16
+    max_aspect: float = 20.0
+    formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+
+
+@dataclass(frozen=True)
+class CanonicalImage:
+    """An upright, opaque RGB image.
+
+    jpeg: quality 95, without any metadata.   width, height: pixels.
+    perceptual_hash: 64 bits; images of one picture differ in few of them. Means nothing for a LOW_INFO image.
+    flags: ANIMATED (the first frame was taken), LOW_INFO (nearly one colour: no use for training).
+    """
+
+    jpeg: bytes
+    width: int
+    height: int
+    perceptual_hash: int
+    flags: tuple[str, ...] = ()
+
+
+class ImageRejected(Exception):  # noqa: N818 - an outcome that is counted, not an error of the program
+    """The image cannot be used; `reason` is its code, `detail` what was expected and what came."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason.value}: {self.detail}"
+
+
+def read_original(uri: str, *, sha256: str = "", limits: ImageLimits = ImageLimits()) -> bytes:
+    """The bytes of an image file, checked against the digest that its manifest states (hex; '' = none).
+
+    Raises ImageRejected: MISSING_FILE, TOO_LARGE (without reading it), CHECKSUM.
+    """
+    try:
+        data = _read_regular_file(uri, limits.max_bytes)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise ImageRejected(Reason.MISSING_FILE, str(error)) from error
+    if sha256 and (found := hashlib.sha256(data).hexdigest()) != sha256.lower():
+        raise ImageRejected(Reason.CHECKSUM, f"the manifest states sha256 {sha256}, the file has {found}")
+    return data
+
+
+def _read_regular_file(path: str, max_bytes: int) -> bytes:
+    # The source resolved every link already, so one that is here now came later. A FIFO would block for ever.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - pathlib opens no descriptors
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError(f"an image must be a regular file, got {path}")
+        _check_num_bytes(facts.st_size, max_bytes)
+        return file.read(max_bytes + 1)
+
+
+def canonicalise(
+    data: bytes, *, longest_side_px: int, crop: Crop | None = None, limits: ImageLimits = ImageLimits()
+) -> CanonicalImage:
+    """Check and decode an image file, and encode it the one way that the catalogue stores.
+
+    Turned upright by EXIF, cropped (fractions of the upright image), alpha flattened on white, 16-bit grey
+    scaled by >> 8, reduced so that the longest side is at most longest_side_px (never enlarged). The same
+    input gives the same bytes.
+
+    Raises ImageRejected with the reason of the dead letter; ValueError when crop or size make no sense.
+    """
+    if longest_side_px < 1:
+        raise ValueError(f"longest_side_px must be at least 1, got {longest_side_px}")
+    if crop is not None:
+        check_crop(crop)
+    image = _open(data, limits)
+    _check_dimensions(*_upright_size(image), crop, limits)
+    with _damage_rejected("whole pixel data"):
+        animated = _is_animated(image)
+        rgb = _decode(image, longest_side_px, crop)
+    rgb.thumbnail((longest_side_px, longest_side_px), Image.Resampling.LANCZOS)
+    return _canonical(rgb, animated)
+
+
+def _open(data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
+    """The header of an image of an accepted format."""
+    if not data:
+        raise ImageRejected(Reason.EMPTY, "expected an image, got 0 bytes")
+    _check_num_bytes(len(data), limits.max_bytes)
+    image_format = _accepted_format(data, limits.formats)
+    if image_format == "WEBP":  # libwebp reserves two canvases while opening, 2 GiB for the largest lie
+        _check_pixels(*_webp_size(data), limits)
+    with _damage_rejected(f"a whole {image_format} header"):
+        return Image.open(io.BytesIO(data), formats=(image_format,))
+
+
+@contextmanager
+def _damage_rejected(expected: str) -> Iterator[None]:
+    try:
+        yield
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageRejected(Reason.TOO_LARGE, str(error)) from error
+    except _DAMAGE as error:
+        raise ImageRejected(Reason.TRUNCATED, f"expected {expected}: {type(error).__name__}: {error}") from error
+
+
+def _check_num_bytes(num_bytes: int, max_bytes: int) -> None:
+    if num_bytes > max_bytes:
+        raise ImageRejected(Reason.TOO_LARGE, f"a file must be at most {max_bytes} bytes, got {num_bytes}")
+
+
+def _accepted_format(data: bytes, formats: tuple[str, ...]) -> str:
+    found = next((name for name, sign in _SIGNATURES.items() if re.match(sign, data, re.DOTALL)), None)
+    expected = f"expected {', '.join(formats)}"
+    if found is None:
+        raise ImageRejected(Reason.NOT_IMAGE, f"{expected}, got bytes that start {data[:16]!r}")
+    if found not in formats:
+        raise ImageRejected(Reason.UNSUPPORTED_FORMAT, f"{expected}, got {found}")
+    return found
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Canvas width and height from the first chunk (RFC 9649, section 2); (1, 1) where there is none to read."""
+    kind, chunk = data[12:16], data[20:30].ljust(10, b"\0")
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(chunk[4:7], "little"), 1 + int.from_bytes(chunk[7:10], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(chunk[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        return int.from_bytes(chunk[6:8], "little") & 0x3FFF, int.from_bytes(chunk[8:10], "little") & 0x3FFF
+    return 1, 1
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    return (height, width) if _orientation(image) >= 5 else (width, height)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1…8; an unreadable EXIF block says nothing, and is no reason to lose the picture."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except _DAMAGE:
+        return 1
+    return orientation if orientation in _UPRIGHT else 1
+
+
+def _check_dimensions(width: int, height: int, crop: Crop | None, limits: ImageLimits) -> None:
+    _check_pixels(width, height, limits)
+    if crop is not None:
+        width, height = round(width * crop[2]), round(height * crop[3])
+    shortest, longest = sorted((width, height))
+    if shortest < limits.min_side_px:
+        raise ImageRejected(Reason.TOO_SMALL, f"a side must be at least {limits.min_side_px} px, got {width}×{height}")
+    if longest > limits.max_aspect * shortest:
+        raise ImageRejected(
+            Reason.ASPECT, f"sides must differ at most {limits.max_aspect:g} times, got {width}×{height}"
+        )
+
+
+def _check_pixels(width: int, height: int, limits: ImageLimits) -> None:
+    if max(width, height) > limits.max_side_px or width * height > limits.max_pixels:
+        raise ImageRejected(
+            Reason.TOO_LARGE,
+            f"an image must have at most {limits.max_pixels} pixels and sides of at most {limits.max_side_px} px, "
+            f"got {width}×{height}",
+        )
+
+
+def _is_animated(image: ImageFile.ImageFile) -> bool:
+    # A phone's JPEG may carry a second picture (MPO: depth, gain map) and is a still photo all the same.
+    return image.format != "MPO" and bool(getattr(image, "is_animated", False))
+
+
+def _decode(image: ImageFile.ImageFile, longest_side_px: int, crop: Crop | None) -> Image.Image:
+    """Upright, cropped, opaque RGB pixels, at least as large as wanted where the original is."""
+    _draft(image, longest_side_px, crop)
+    image.load()
+    upright: Image.Image = image
+    if (orientation := _orientation(image)) != 1:
+        upright = image.transpose(_UPRIGHT[orientation])
+    if crop is not None:
+        upright = upright.crop(_crop_box_px(upright.size, crop))
+    return _to_rgb(upright)
+
+
+def _draft(image: ImageFile.ImageFile, longest_side_px: int, crop: Crop | None) -> None:
+    """Let a JPEG decode at a fraction of its size, but never near the size that is wanted."""
+    used = min(crop[2:]) if crop is not None else 1.0
+    scale = _DRAFT_MARGIN * longest_side_px / (used * max(image.size))
+    if scale < 1:
+        image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
+
+
+def _crop_box_px(size: tuple[int, int], crop: Crop) -> tuple[int, int, int, int]:
+    (width, height), (x, y, crop_width, crop_height) = size, crop
+    left, upper = min(round(x * width), width - 1), min(round(y * height), height - 1)
+    right = min(max(round((x + crop_width) * width), left + 1), width)
+    lower = min(max(round((y + crop_height) * height), upper + 1), height)
+    return left, upper, right, lower
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):  # convert('RGB') would clip: 99.6 % of a 16-bit ramp turns white
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    rgba = image.convert("RGBA")
+    flattened = Image.new("RGB", image.size, _WHITE)
+    flattened.paste(rgba, mask=rgba.getchannel("A"))
+    return flattened
+
+
+def _canonical(rgb: Image.Image, animated: bool) -> CanonicalImage:
+    rgb.info = {}  # a JPEG comment would be written out again from here
+    encoded = io.BytesIO()
+    # No chroma subsampling: at these sizes it would blur the fine coloured patterns that tell products apart.
+    rgb.save(encoded, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    low_info = max(ImageStat.Stat(rgb).stddev) < _LOW_INFO_STD
+    return CanonicalImage(
+        jpeg=encoded.getvalue(),
+        width=rgb.width,
+        height=rgb.height,
+        perceptual_hash=int(str(imagehash.phash(rgb)), 16),
+        flags=(ANIMATED,) * animated + (LOW_INFO,) * low_info,
+    )

@@ -1,0 +1,372 @@
+"""Where a catalogue comes from: folders of classes, manifests, and the days (spans) of either.
+
+Opening a source reads names and rows, never an image, and never follows a path out of the source's root.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from lookalike.catalog.dead_letters import DataError, DeadLetter, Reason
+from lookalike.catalog.manifests import MANIFEST_SUFFIXES, ManifestRow, read_manifest
+from lookalike.catalog.product import CatalogImage, Crop
+from lookalike.catalog.taxonomy import SEPARATOR, parse_category
+
+COLUMNS = (
+    "image",
+    "product_id",
+    "category",
+    "domain",
+    "split",
+    "title",
+    "price",
+    "gender",
+    "crop",
+    "sha256",
+)
+ATTRIBUTE_PREFIX = "attr:"
+
+# Formats that are refused later are listed too: a photo that cannot be used is counted, not passed over.
+IMAGE_SUFFIXES = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp"),
+        *(".tif", ".tiff", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".svg"),
+    }
+)
+MAX_CELL_CHARS = 10_000
+
+_MAX_ID_CHARS = 1_000
+_SPAN_FOLDER = re.compile(r"span=(\d{4}-\d{2}-\d{2})")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a source holds: usable rows sorted by image_id, what was set aside, and the spans that were read.
+
+    spans: oldest first; empty when the source has none.
+    """
+
+    rows: list[CatalogImage]
+    dead: list[DeadLetter]
+    spans: list[str]
+
+
+class _UnusableError(Exception):
+    """One row or file that is set aside, with the reason of its dead letter."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def open_source(source: str, *, window_spans: int) -> Source:
+    """The rows of a catalogue.
+
+    source: one of
+      - a manifest file; `image` is a path relative to its folder;
+      - a folder that holds manifest.csv, .jsonl or .parquet;
+      - a folder of class folders, where nested folders are the levels of the category and images outside any
+        folder are unlabelled;
+      - a folder of span=YYYY-MM-DD folders, each one of the two above: the newest window_spans are read.
+
+    An image_id that comes twice keeps its newest row. Hidden files and files without an image's extension are
+    ignored in folders; unknown columns are ignored with a warning.
+
+    Raises DataError when nothing usable is there, in the source or in one of its spans, and when a manifest
+    cannot be read at all; ValueError when window_spans is below 1.
+    """
+    if window_spans < 1:
+        raise ValueError(f"window_spans must be at least 1, got {window_spans}")
+    path = Path(source)
+    if not path.exists():
+        raise DataError(f"a source must be a folder or a manifest on a mounted file system, got {source}")
+    parts = [_open_part(location, span) for span, location in _locations(path, window_spans)]
+    rows, superseded = _keep_newest(row for part in parts for row in part.rows)
+    dead = [letter for part in parts for letter in part.dead]
+    return Source(rows, dead + superseded, [span for part in parts for span in part.spans])
+
+
+def fingerprint(source: Source) -> str:
+    """sha256 (hex) over all that a run makes of the source: rows, images' content, what was set aside.
+
+    Where files lie does not matter. Reads every image whose manifest states no sha256.
+    """
+    digest = hashlib.sha256()
+    for row in source.rows:
+        facts, content = asdict(replace(row, uri="")), row.sha256 or _content_sha256(row.uri)
+        digest.update(json.dumps([facts, content], sort_keys=True).encode())
+    for letter in source.dead:
+        digest.update(json.dumps([letter.image_id, letter.reason.value, letter.span]).encode())
+    return digest.hexdigest()
+
+
+def _content_sha256(path: str) -> str:
+    digest = hashlib.sha256()
+    try:
+        with Path(path).open("rb") as file:
+            while chunk := file.read(1024 * 1024):
+                digest.update(chunk)
+    except OSError:
+        return "unreadable"  # it becomes a dead letter when it is ingested; it must not stop the run here
+    return digest.hexdigest()
+
+
+def _locations(path: Path, window_spans: int) -> list[tuple[str, Path]]:
+    """Span and place of each part of the source, oldest first."""
+    if not path.is_dir():
+        return [("", path)]
+    spans = sorted((span, child) for child in path.iterdir() if (span := _span_of(child)))
+    return spans[-window_spans:] or [("", path)]
+
+
+def _span_of(folder: Path) -> str:
+    """'2026-11-20' for a folder span=2026-11-20, '' for anything else."""
+    match = _SPAN_FOLDER.fullmatch(folder.name)
+    if match is None or not folder.is_dir():
+        return ""
+    try:
+        date.fromisoformat(match[1])
+    except ValueError as error:
+        raise DataError(f"a span folder must be named after a day, span=YYYY-MM-DD: {error}, got {folder}") from None
+    if folder.is_symlink():
+        raise DataError(f"a span folder must be a real folder, got the symbolic link {folder}")
+    return match[1]
+
+
+def _open_part(location: Path, span: str) -> Source:
+    manifest = location if location.is_file() else _manifest_in(location)
+    root = (location if location.is_dir() else location.parent).resolve()
+    found = list(_read_rows(manifest, root, span) if manifest else _walk(root, span))
+    rows = [item for item in found if isinstance(item, CatalogImage)]
+    dead = [item for item in found if isinstance(item, DeadLetter)]
+    if not rows:
+        first = f"; the first of {len(dead)} unusable: {dead[0].detail}" if dead else ""
+        raise DataError(f"a source and each of its spans must hold at least one image, got none in {location}{first}")
+    return Source(rows, dead, [span] if span else [])
+
+
+def _manifest_in(folder: Path) -> Path | None:
+    found = [path for suffix in MANIFEST_SUFFIXES if (path := folder / f"manifest{suffix}").exists()]
+    if len(found) > 1:
+        raise DataError(f"a folder must hold one manifest, got {', '.join(path.name for path in found)} in {folder}")
+    if found and not found[0].resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"a manifest must lie inside its folder, got a symbolic link out of it: {found[0]}")
+    return found[0] if found else None
+
+
+def _keep_newest(rows: Iterable[CatalogImage]) -> tuple[list[CatalogImage], list[DeadLetter]]:
+    """One row for each image_id, the last that comes; the others as dead letters."""
+    newest: dict[str, CatalogImage] = {}
+    dead: list[DeadLetter] = []
+    for row in rows:
+        if (older := newest.get(row.image_id)) is not None:
+            dead.append(_superseded(older, row))
+        newest[row.image_id] = row
+    return [newest[image_id] for image_id in sorted(newest)], dead
+
+
+def _superseded(older: CatalogImage, newer: CatalogImage) -> DeadLetter:
+    if older.span == newer.span and older.category != newer.category:  # on a later day, it is a correction
+        detail = f"an image must have one category, the same source also states {newer.category!r}"
+        return DeadLetter.of(older, Reason.CONFLICTING_LABEL, detail)
+    where = f"span {newer.span}" if newer.span else "a later row"
+    return DeadLetter.of(older, Reason.DUPLICATE_ID, f"an image_id must come once, {where} has it too")
+
+
+# Folders of classes
+
+
+def _walk(root: Path, span: str) -> Iterator[CatalogImage | DeadLetter]:
+    """A row for each image file below the root, its folders being its category."""
+    for folder, child_folders, names in os.walk(root, onerror=_refuse_unreadable):
+        child_folders[:] = sorted(name for name in child_folders if not name.startswith("."))
+        for name in child_folders:
+            if (path := Path(folder, name)).is_symlink():  # which os.walk does not enter
+                detail = "a class folder must be a real folder, got a symbolic link"
+                yield _dead(_relative(path, root), Reason.OUTSIDE_ROOT, detail, span)
+        for name in sorted(names):
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
+                yield _file_row(Path(folder, name), root, span)
+
+
+def _refuse_unreadable(error: OSError) -> None:
+    raise DataError(f"every folder of a source must be readable: {error}") from error
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _file_row(path: Path, root: Path, span: str) -> CatalogImage | DeadLetter:
+    cells = {"image": _relative(path, root), "category": SEPARATOR.join(path.relative_to(root).parts[:-1])}
+    return _row(cells, root, span)
+
+
+# Manifests
+
+
+def _read_rows(manifest: Path, root: Path, span: str) -> Iterator[CatalogImage | DeadLetter]:
+    unknown: set[str] = set()
+    for row in read_manifest(manifest):
+        unknown |= {column for column in row.cells if not _is_known(column)}
+        yield _manifest_row(row, manifest, root, span)
+    if unknown:
+        _logger.warning("%s: columns nobody reads are ignored: %.1000s", manifest, ascii(sorted(unknown)))
+
+
+def _is_known(column: str) -> bool:
+    return column in COLUMNS or _is_attribute(column)
+
+
+def _is_attribute(column: str) -> bool:
+    return column.startswith(ATTRIBUTE_PREFIX) and column != ATTRIBUTE_PREFIX
+
+
+def _manifest_row(row: ManifestRow, manifest: Path, root: Path, span: str) -> CatalogImage | DeadLetter:
+    where = f"{manifest.name}:{row.line}"
+    if row.fault:
+        return _dead(where, Reason.BAD_ROW, f"{where}: {row.fault}", span)
+    return _row(row.cells, root, span, where)
+
+
+def _row(cells: Mapping[str, Any], root: Path, span: str, where: str = "") -> CatalogImage | DeadLetter:
+    try:
+        return _parse_row(cells, root, span)
+    except _UnusableError as error:
+        reason, detail = error.reason, str(error)
+    except ValueError as error:
+        reason, detail = Reason.BAD_ROW, str(error)
+    image = cells.get("image")
+    image_id = image if isinstance(image, str) and image else where
+    return _dead(image_id, reason, f"{where}: {detail}" if where else detail, span, _category_or_none(cells))
+
+
+def _category_or_none(cells: Mapping[str, Any]) -> str:
+    try:
+        return _category(cells)
+    except ValueError:
+        return ""
+
+
+def _dead(image_id: str, reason: Reason, detail: str, span: str, category: str = "") -> DeadLetter:
+    # A name that is not UTF-8 comes with lone surrogates, which no file of ours could hold.
+    printable = image_id[:_MAX_ID_CHARS].encode("utf-8", "backslashreplace").decode()
+    return DeadLetter(image_id=printable, uri=printable, reason=reason, detail=detail, category=category, span=span)
+
+
+def _parse_row(cells: Mapping[str, Any], root: Path, span: str) -> CatalogImage:
+    """Raises ValueError naming the column, or _UnusableError when the path is at fault."""
+    image_id, path = _locate(_cell(cells, "image"), root)
+    return CatalogImage(
+        image_id=image_id,
+        product_id=_cell(cells, "product_id"),
+        uri=str(path),
+        category=_category(cells),
+        domain=_cell(cells, "domain") or "catalog",
+        split=_cell(cells, "split"),
+        title=_cell(cells, "title"),
+        price=_price(_cell(cells, "price")),
+        gender=_cell(cells, "gender"),
+        crop=_crop(cells.get("crop")),
+        attributes=_attributes(cells),
+        span=span,
+        sha256=_sha256(_cell(cells, "sha256")),
+    )
+
+
+def _locate(image: str, root: Path) -> tuple[str, Path]:
+    """image_id and resolved path of an image; resolving looks at names only, and opens nothing."""
+    if not image:
+        raise ValueError("image must be a path, got nothing")
+    if image.startswith("/") or _SCHEME.match(image):
+        raise _UnusableError(Reason.OUTSIDE_ROOT, f"image must be a path relative to its root, got {image}")
+    image_id = posixpath.normpath(image)
+    if image_id.split("/")[0] == "..":
+        raise _UnusableError(Reason.OUTSIDE_ROOT, f"image must stay inside its root, got {image}")
+    try:
+        path = (root / image_id).resolve(strict=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise _UnusableError(Reason.MISSING_FILE, f"image must be a file: {error}") from None
+    if not path.is_relative_to(root):
+        raise _UnusableError(Reason.OUTSIDE_ROOT, f"image must stay inside its root, {image} is a link out of it")
+    if not path.is_file():
+        raise _UnusableError(Reason.MISSING_FILE, f"image must be a regular file, got {image}")
+    return image_id, path
+
+
+def _cell(cells: Mapping[str, Any], column: str) -> str:
+    """The cell as stripped text; '' where it is missing."""
+    value = cells.get(column)
+    match value:
+        case None:
+            return ""
+        case bool():
+            text = str(value).lower()
+        case float() if value != value:  # how a data frame writes a missing value
+            return ""
+        case float() if value.is_integer():  # and how it writes whole numbers beside missing ones
+            text = str(int(value))
+        case int() | float() | Decimal() | str():
+            text = str(value).strip()
+        case _:
+            raise ValueError(f"{column} must be text or a number, got {type(value).__name__}")
+    _check_text(column, text)
+    return text
+
+
+def _check_text(column: str, text: str) -> None:
+    if len(text) > MAX_CELL_CHARS:
+        raise ValueError(f"{column[:40]} must be at most {MAX_CELL_CHARS} characters long, got {len(text)}")
+    if "\0" in text or _LONE_SURROGATE.search(text):
+        raise ValueError(f"{column[:40]} must be Unicode text without NUL, got {text[:40]!a}")
+
+
+def _category(cells: Mapping[str, Any]) -> str:
+    return SEPARATOR.join(parse_category(_cell(cells, "category")))
+
+
+def _price(text: str) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise ValueError(f"price must be a number, got {text[:40]!r}") from None
+
+
+def _crop(value: Any) -> Crop | None:
+    """From 'x,y,width,height', or a list of four numbers; None where it is missing."""
+    numbers = value.replace(",", " ").split() if isinstance(value, str) else value
+    if numbers is None or numbers == [] or numbers != numbers:
+        return None
+    try:
+        x, y, width, height = (float(number) for number in numbers)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"crop must be x,y,width,height in 0…1, got {str(value)[:40]!r}") from None
+    return x, y, width, height
+
+
+def _attributes(cells: Mapping[str, Any]) -> dict[str, str]:
+    """Name to value of the attributes that are stated, sorted by name."""
+    for column in cells:
+        _check_text("a column name", column)
+    named = {column.removeprefix(ATTRIBUTE_PREFIX): _cell(cells, column) for column in cells if _is_attribute(column)}
+    return {name: value for name, value in sorted(named.items()) if value}
+
+
+def _sha256(text: str) -> str:
+    if text and not _SHA256.fullmatch(text.lower()):
+        raise ValueError(f"sha256 must be 64 hexadecimal digits, got {text[:80]!r}")
+    return text.lower()

@@ -1,0 +1,1 @@
+"""The `lookalike` command: parse, build settings, call one function."""

@@ -1,0 +1,1 @@
+"""What both of our web services need: a server and bounds on what it takes in."""

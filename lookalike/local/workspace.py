@@ -1,0 +1,101 @@
+"""Everything a shop has on one machine lies below one root."""
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from lookalike.configs.settings import Settings, load_settings
+from lookalike.release.durable import replace_file
+from lookalike.release.store import ReleaseStore
+from lookalike.review.store import open_store
+
+SETTINGS_FILE = "workspace.json"
+
+
+class NoWorkspaceError(Exception):
+    """There is no workspace at a root."""
+
+
+class WorkspaceBusyError(Exception):
+    """Another run is at work in the same root."""
+
+
+class Workspace:
+    """The layout below a root; nothing is made before it is needed.
+
+    Args:
+      root: any directory; moved as a whole, it is the same workspace no more, for artifacts keep absolute paths.
+      settings: of which the review's database may lie elsewhere.
+    """
+
+    def __init__(self, root: Path, settings: Settings) -> None:
+        self.root = root.resolve()
+        self.artifacts = self.root / "artifacts"
+        self.metadata = self.root / "metadata.sqlite"
+        self.checkpoints = self.root / "checkpoints"
+        self.dead_letters = self.root / "dead_letters"
+        self.signing_key = self.root / "review" / "signing.key"
+        self.releases = ReleaseStore(self.root / "releases")
+        self.review_database = settings.review.database_url or f"sqlite:///{self.root / 'review' / 'review.sqlite'}"
+
+    def remember(self, config: str, overrides: Sequence[str]) -> None:
+        """Keeps the settings' name and overrides, so that later commands need the root alone."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        replace_file(self.root / SETTINGS_FILE, json.dumps({"config": config, "overrides": list(overrides)}))
+
+    def review_session(self) -> Session:
+        """A session with the review's store, made where it does not exist; close it by `with`."""
+        return open_store(self.review_database)()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps a second run out of the root; freed by the system however this one ends.
+
+        Raises:
+          WorkspaceBusyError: at once, if there is one already.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise WorkspaceBusyError(f"expected no other run in {self.root}, one is going on") from error
+            yield
+
+    def baseline_of_day(self, fingerprint: str, settings: Settings) -> str:
+        """The directory of the release that served when this day was first run, '' when none did.
+
+        A day is a content of the source with its settings. Running it again asks the same question: against the
+        same release, even when the day's own candidate serves by now. One that was removed since is asked no more.
+        """
+        key = hashlib.sha256(json.dumps([fingerprint, asdict(settings)], sort_keys=True).encode()).hexdigest()
+        note = self.root / "days" / f"{key[:16]}.json"
+        if note.exists():
+            noted = str(json.loads(note.read_text())["baseline_release"])
+            if not noted or Path(noted).exists():
+                return noted
+        current = self.releases.current()
+        baseline = "" if current is None else str(current.directory)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(note, json.dumps({"fingerprint": fingerprint, "baseline_release": baseline}))
+        return baseline
+
+
+def open_workspace(root: Path) -> tuple[Workspace, Settings]:
+    """The workspace that a run made at a root, with the settings of its last run.
+
+    Raises:
+      NoWorkspaceError: no run has been there.
+    """
+    remembered = root / SETTINGS_FILE
+    if not remembered.exists():
+        raise NoWorkspaceError(f"expected a workspace at {root}, found no {SETTINGS_FILE}; start with `lookalike run`")
+    document = json.loads(remembered.read_text())
+    settings = load_settings(document["config"], document["overrides"])
+    return Workspace(root, settings), settings

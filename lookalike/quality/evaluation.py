@@ -1,0 +1,96 @@
+"""Labelled photos against a release's gallery, beside what colour alone and an untrained network reach."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from components.tf_examples import StoredImage
+from lookalike.catalog.dead_letters import DataError
+from lookalike.catalog.guarded_decoder import GuardedDecoder
+from lookalike.catalog.images import ImageRejected, read_original
+from lookalike.catalog.product import CatalogImage
+from lookalike.catalog.sources import open_source
+from lookalike.encoder.embedder import Embed, InProcessEmbedder, embed_all
+from lookalike.quality.baselines import colour_embeddings
+from lookalike.release import contents
+from lookalike.release.contents import Catalogue
+from lookalike.release.store import Release
+from lookalike.retrieval.ground_truth import RetrievalTable
+from lookalike.retrieval.metrics import evaluate_retrieval
+
+GALLERY_DOMAIN = "catalog"
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Photos that could be read.
+
+    Attributes:
+      rows: what is known of each, at least image_id, product_id, category and domain.
+      jpegs: canonical, one a row.
+      num_unusable: rows that are not among them.
+    """
+
+    rows: Sequence[CatalogImage | StoredImage]
+    jpegs: Sequence[bytes]
+    num_unusable: int
+
+
+def read_queries(source: str, longest_side_px: int) -> Queries:
+    """Reads a folder or manifest of labelled photos as ingest would.
+
+    Raises:
+      DataError: if not one can be used.
+    """
+    found = open_source(source, window_spans=1)
+    rows, jpegs = [], []
+    with GuardedDecoder(longest_side_px=longest_side_px) as decoder:
+        for row in found.rows:
+            try:
+                jpegs.append(decoder.canonicalise(read_original(row.uri, sha256=row.sha256), row.crop).jpeg)
+            except ImageRejected:
+                continue
+            rows.append(row)
+    if not rows:
+        raise DataError(f"expected at least one usable image in {source}, got none of {len(found.rows)}")
+    return Queries(rows, jpegs, len(found.rows) + len(found.dead) - len(rows))
+
+
+def evaluate_release(release: Release, queries: Queries) -> dict[str, Any]:
+    """The release's encoder on the queries, against the release's own vectors, by exact search.
+
+    Returns:
+      The metrics of `retrieval.metrics.evaluate_retrieval`.
+    """
+    release.verify()
+    embeddings = embed_all(InProcessEmbedder(release.encoder_directory).embed, queries.jpegs)
+    gallery = contents.read_embeddings(release.directory / contents.EMBEDDINGS_FILE)
+    return _measure(embeddings, gallery, queries, release)
+
+
+def evaluate_baseline(release: Release, queries: Queries, embed: Embed = colour_embeddings) -> dict[str, Any]:
+    """Another embedding of the same queries and the same gallery, whose pictures are the release's thumbnails."""
+    catalogue = _catalogue(release)
+    thumbnails = [catalogue.thumbnail(row) for row in range(len(catalogue))]
+    return _measure(embed_all(embed, queries.jpegs), embed_all(embed, thumbnails), queries, release)
+
+
+def _measure(
+    queries: npt.NDArray[np.float32], gallery: npt.NDArray[np.float32], asked: Queries, release: Release
+) -> dict[str, Any]:
+    catalogue = _catalogue(release)
+    table = RetrievalTable(
+        image_id=np.array(catalogue.image_ids),
+        product_id=np.array(catalogue.product_ids),
+        category=np.array(catalogue.categories),
+        domain=np.full(len(catalogue), GALLERY_DOMAIN),
+    )
+    return evaluate_retrieval(queries, np.asarray(gallery), RetrievalTable.of(asked.rows), table).metrics
+
+
+def _catalogue(release: Release) -> Catalogue:
+    return Catalogue.open(Path(release.directory, contents.CATALOGUE_FILE))

@@ -1,0 +1,208 @@
+import dataclasses
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lookalike.catalog.dead_letters import Reason
+from lookalike.catalog.placement import UNTRAINED, DecodedImage, Placement, SetAside, place
+
+FAR_APART = [int(f"{row:04b}" * 16, 2) for row in range(16)]  # any two differ in at least 16 bits
+
+
+def image(image_id: str, **facts) -> DecodedImage:
+    """An image that is its own product and resembles no other."""
+    unlike_others = random.Random(image_id).getrandbits(64)
+    defaults = {
+        "product_id": image_id,
+        "category": "",
+        "split": "train",
+        "span": "",
+        "content": image_id,
+        "perceptual_hash": unlike_others,
+        "low_info": False,
+    }
+    return DecodedImage(image_id=image_id, **(defaults | facts))
+
+
+def placed(*images: DecodedImage, distance: int = 0, seed: int = 0, held_out: float = 0.0):
+    return place(images, near_duplicate_distance=distance, eval_fraction=held_out, test_fraction=held_out, seed=seed)
+
+
+def test_every_image_gets_one_outcome() -> None:
+    outcome = placed(image("a"), image("b", content="x"), image("c", content="x"))
+    assert set(outcome) == {"a", "b", "c"}
+
+
+def test_a_leaf_of_the_taxonomy_becomes_the_label() -> None:
+    outcome = placed(image("a", category="Shoes > Boots"), image("b", category="Shoes"), image("c"))
+    assert {key: value.label for key, value in outcome.items()} == {"a": "Shoes > Boots", "b": "", "c": ""}
+
+
+def test_a_category_is_a_leaf_when_nothing_kept_lies_below_it() -> None:
+    # The only image of a deeper category is set aside as contradictory, so it makes no node.
+    outcome = placed(
+        image("a", category="Shoes"),
+        image("b", category="Shoes > Boots", content="x"),
+        image("c", category="Shoes > Pumps", content="x"),
+    )
+    assert outcome["a"] == Placement("train", "Shoes")
+
+
+def test_the_newest_of_exact_copies_stays() -> None:
+    outcome = placed(
+        image("a", span="2026-01-01", content="x"),
+        image("b", span="2026-01-03", content="x"),
+        image("c", span="2026-01-02", content="x"),
+    )
+    assert outcome["b"] == Placement("train", "")
+    for older in ("a", "c"):
+        assert outcome[older] == SetAside(Reason.DUPLICATE_IMAGE, "the same picture as b")
+
+
+def test_of_copies_of_one_day_the_first_by_name_stays() -> None:
+    outcome = placed(image("b", content="x"), image("a", content="x"))
+    assert isinstance(outcome["a"], Placement)
+    assert isinstance(outcome["b"], SetAside)
+
+
+def test_products_that_share_a_picture_each_keep_it() -> None:
+    outcome = placed(
+        image("a", product_id="p", content="x"),
+        image("b", product_id="q", content="x"),
+        image("c", product_id="q", content="x"),
+    )
+    assert isinstance(outcome["a"], Placement)
+    assert isinstance(outcome["b"], Placement)
+    assert outcome["c"] == SetAside(Reason.DUPLICATE_IMAGE, "the same picture as b")
+
+
+def test_a_real_product_keeps_its_picture_before_a_newer_image_without_one() -> None:
+    outcome = placed(image("a", span="2026-01-09", content="x"), image("b", product_id="p", content="x"))
+    assert outcome["a"] == SetAside(Reason.DUPLICATE_IMAGE, "the same picture as b")
+    assert isinstance(outcome["b"], Placement)
+
+
+def test_copies_with_contradictory_categories_are_all_set_aside() -> None:
+    outcome = placed(
+        image("a", category="Shoes", content="x"),
+        image("b", category="Bags", content="x"),
+        image("c", content="x"),
+        image("d", category="Bags"),
+    )
+    for conflicting in ("a", "b", "c"):
+        assert outcome[conflicting] == SetAside(Reason.CONFLICTING_LABEL, "one picture, categories Bags; Shoes")
+    assert outcome["d"] == Placement("train", "Bags")
+
+
+def test_an_unlabelled_copy_contradicts_nobody() -> None:
+    outcome = placed(image("a", category="Shoes", content="x", span="2"), image("b", content="x", span="1"))
+    assert outcome["a"] == Placement("train", "Shoes")
+    assert outcome["b"].reason == Reason.DUPLICATE_IMAGE
+
+
+def test_a_product_is_in_one_split_the_most_held_out_one() -> None:
+    outcome = placed(
+        image("a", product_id="p", split="train"),
+        image("b", product_id="p", split="test"),
+        image("c", product_id="p", split=""),
+    )
+    assert {value.split for value in outcome.values()} == {"test"}
+
+
+def test_near_duplicates_tie_their_products_together() -> None:
+    alike, two_bits_off, four_bits_off = 0, 0b11, 0b111100
+    images = [
+        image("a", product_id="p", perceptual_hash=alike, split="eval"),
+        image("b", product_id="q", perceptual_hash=two_bits_off, split=""),
+        image("c", product_id="q", split=""),
+        image("d", product_id="r", perceptual_hash=four_bits_off, split=""),
+    ]
+    outcome = placed(*images, distance=2)
+    assert [outcome[key].split for key in "abcd"] == ["eval", "eval", "eval", "train"]
+    outcome = placed(*images, distance=1)
+    assert [outcome[key].split for key in "abcd"] == ["eval", "train", "train", "train"]
+
+
+def test_pictures_of_nothing_are_not_trained_on_and_tie_nothing_together() -> None:
+    outcome = placed(
+        image("a", product_id="p", low_info=True, perceptual_hash=0, split="test"),
+        image("b", product_id="q", low_info=True, perceptual_hash=0),
+        image("c", product_id="q"),
+        image("d", product_id="p"),
+    )
+    assert [outcome[key].split for key in "abcd"] == [UNTRAINED, UNTRAINED, "train", "test"]
+
+
+def test_an_unstated_split_is_drawn_in_the_asked_proportions_by_product() -> None:
+    images = [image(f"{row}-{view}", product_id=str(row), split="") for row in range(400) for view in (0, 1)]
+    outcome = placed(*images, held_out=0.25)
+    assert all(outcome[f"{row}-0"] == outcome[f"{row}-1"] for row in range(400))
+    splits = [outcome[f"{row}-0"].split for row in range(400)]
+    for held_out in ("eval", "test"):  # 4 standard deviations of a binomial: 4 · √(400 · 1/4 · 3/4) = 35
+        assert splits.count(held_out) == pytest.approx(100, abs=35)
+    assert placed(*images, held_out=0.25, seed=1) != outcome
+
+
+def test_categories_that_differ_by_case_alone_are_refused() -> None:
+    with pytest.raises(ValueError, match="Shoes"):
+        placed(image("a", category="Shoes"), image("b", category="shoes"))
+
+
+def test_nothing_is_placed_nowhere() -> None:
+    assert placed() == {}
+
+
+SHOPS = st.lists(
+    st.builds(
+        dict,
+        product_id=st.sampled_from(["", "p", "q", "r"]),
+        category=st.sampled_from(["", "Bags", "Shoes", "Shoes > Boots"]),
+        split=st.sampled_from(["", "train", "eval", "test"]),
+        span=st.sampled_from(["2026-01-01", "2026-01-02"]),
+        content=st.sampled_from("uvwxyz"),
+        perceptual_hash=st.sampled_from([*FAR_APART[:3], FAR_APART[1] ^ 1]),
+        low_info=st.booleans(),
+    ),
+    max_size=10,
+)
+
+
+def shop(rows: list[dict]) -> list[DecodedImage]:
+    images = [image(str(number), **row) for number, row in enumerate(rows)]
+    return [dataclasses.replace(one, product_id=one.product_id or one.image_id) for one in images]
+
+
+@given(SHOPS, st.randoms(use_true_random=False))
+def test_order_of_the_images_does_not_matter(rows: list[dict], chance: random.Random) -> None:
+    images = shop(rows)
+    shuffled = chance.sample(images, len(images))
+    assert placed(*shuffled, distance=1, held_out=0.3) == placed(*images, distance=1, held_out=0.3)
+
+
+@given(SHOPS)
+def test_no_two_splits_share_a_product_or_a_picture(rows: list[dict]) -> None:
+    images = shop(rows)
+    outcome = placed(*images, distance=1, held_out=0.3)
+    used = [
+        (one, outcome[one.image_id].split)
+        for one in images
+        if isinstance(outcome[one.image_id], Placement) and not one.low_info
+    ]
+    for one, split in used:
+        for other, other_split in used:
+            resembling = (one.perceptual_hash ^ other.perceptual_hash).bit_count() <= 1
+            if one.product_id == other.product_id or resembling:
+                assert split == other_split
+
+
+@given(SHOPS)
+def test_every_picture_without_contradiction_is_kept_somewhere(rows: list[dict]) -> None:
+    images = shop(rows)
+    outcome = placed(*images)
+    for content in {one.content for one in images}:
+        copies = [one for one in images if one.content == content]
+        contradiction = len({one.category for one in copies} - {""}) > 1
+        kept = [one for one in copies if isinstance(outcome[one.image_id], Placement)]
+        assert bool(kept) != contradiction

@@ -1,0 +1,413 @@
+import hashlib
+import json
+import logging
+import os
+from dataclasses import replace
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lookalike.catalog.dead_letters import DataError, Reason
+from lookalike.catalog.guarded_decoder import GuardedDecoder
+from lookalike.catalog.images import read_original
+from lookalike.catalog.sources import Source, fingerprint, open_source
+
+
+def touch(root, *names, content=b"image"):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def opened(path, window_spans=1):
+    return open_source(str(path), window_spans=window_spans)
+
+
+def ids(source):
+    return [row.image_id for row in source.rows]
+
+
+def reasons(source):
+    return {letter.image_id: letter.reason for letter in source.dead}
+
+
+def from_csv(root, text):
+    (root / "manifest.csv").write_text(text)
+    return opened(root / "manifest.csv")
+
+
+def from_jsonl(root, *rows):
+    (root / "manifest.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    return opened(root / "manifest.jsonl")
+
+
+# Folders
+
+
+def test_class_folders_are_labels_and_nested_ones_are_levels(tmp_path):
+    touch(tmp_path, "Shoes/1.jpg", "Clothing/Tops/T-shirt/2.JPEG", "Clothing/Tops/3.webp", "4.png")
+    source = opened(tmp_path)
+    assert [(row.image_id, row.category) for row in source.rows] == [
+        ("4.png", ""),
+        ("Clothing/Tops/3.webp", "Clothing > Tops"),
+        ("Clothing/Tops/T-shirt/2.JPEG", "Clothing > Tops > T-shirt"),
+        ("Shoes/1.jpg", "Shoes"),
+    ]
+    assert source.rows[3].uri == str(tmp_path / "Shoes/1.jpg")
+    assert source.rows[3].product_id == "Shoes/1.jpg"
+    assert (source.dead, source.spans) == ([], [])
+
+
+def test_files_that_are_no_images_are_ignored_and_refused_formats_are_not(tmp_path):
+    touch(tmp_path, "hat/1.jpg", "hat/LICENSE", "hat/.DS_Store", "hat/notes.txt", "hat/._1.jpg", ".git/x.jpg")
+    touch(tmp_path, "hat/2.tiff", "hat/3.heic")
+    assert ids(opened(tmp_path)) == ["hat/1.jpg", "hat/2.tiff", "hat/3.heic"]
+
+
+@pytest.mark.parametrize("names", [[], ["README.txt"], ["hat/.hidden.jpg"]])
+def test_folder_without_images_is_refused(tmp_path, names):
+    touch(tmp_path, *names)
+    with pytest.raises(DataError, match="at least one image, got none"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize("source", ["/no/such/folder", "http://169.254.169.254/", "gs://bucket/data"])
+def test_source_that_is_not_on_the_file_system_is_refused(source):
+    with pytest.raises(DataError, match="mounted file system"):
+        opened(source)
+
+
+def test_links_that_leave_the_root_are_never_followed(tmp_path):
+    touch(tmp_path, "outside/secret.jpg", "root/hat/1.jpg")
+    (tmp_path / "root/hat/link.jpg").symlink_to(tmp_path / "outside/secret.jpg")
+    (tmp_path / "root/coat").symlink_to(tmp_path / "outside")
+    (tmp_path / "root/hat/circle.jpg").symlink_to(tmp_path / "root/hat/circle.jpg")
+    source = opened(tmp_path / "root")
+    assert ids(source) == ["hat/1.jpg"]
+    assert reasons(source) == {
+        "hat/link.jpg": Reason.OUTSIDE_ROOT,
+        "coat": Reason.OUTSIDE_ROOT,
+        "hat/circle.jpg": Reason.MISSING_FILE,
+    }
+    assert {letter.category for letter in source.dead} == {"hat", ""}
+
+
+def test_link_inside_the_root_and_link_to_the_root_are_fine(tmp_path):
+    touch(tmp_path, "root/all/1.jpg")
+    (tmp_path / "root/hat").mkdir()
+    (tmp_path / "root/hat/one.jpg").symlink_to("../all/1.jpg")
+    (tmp_path / "door").symlink_to(tmp_path / "root")
+    source = opened(tmp_path / "door")
+    assert [(row.image_id, row.uri) for row in source.rows] == [
+        ("all/1.jpg", str(tmp_path / "root/all/1.jpg")),
+        ("hat/one.jpg", str(tmp_path / "root/all/1.jpg")),
+    ]
+
+
+def test_file_name_that_is_not_unicode_is_a_bad_row(tmp_path):
+    touch(tmp_path, "1.jpg")
+    with open(os.fsencode(tmp_path) + b"/\xff.jpg", "wb"):  # noqa: PTH123 - pathlib takes no bytes
+        pass
+    source = opened(tmp_path)
+    assert ids(source) == ["1.jpg"]
+    assert reasons(source) == {"\\udcff.jpg": Reason.BAD_ROW}
+    source.dead[0].to_json().encode()
+
+
+def test_pipe_with_an_images_name_is_not_a_file(tmp_path):
+    touch(tmp_path, "1.jpg")
+    os.mkfifo(tmp_path / "2.jpg")
+    assert reasons(opened(tmp_path)) == {"2.jpg": Reason.MISSING_FILE}
+
+
+# Spans
+
+
+def test_newest_spans_are_read_and_the_newest_row_of_an_id_wins(tmp_path):
+    touch(tmp_path, "span=2026-11-18/hat/0.jpg", "span=2026-11-19/hat/1.jpg", "span=2026-11-19/hat/2.jpg")
+    touch(tmp_path, "span=2026-11-20/hat/2.jpg", "span=2026-11-20/hat/3.jpg", "notes/ignored.jpg")
+    source = opened(tmp_path, window_spans=2)
+    assert source.spans == ["2026-11-19", "2026-11-20"]
+    assert [(row.image_id, row.span) for row in source.rows] == [
+        ("hat/1.jpg", "2026-11-19"),
+        ("hat/2.jpg", "2026-11-20"),
+        ("hat/3.jpg", "2026-11-20"),
+    ]
+    [older] = source.dead
+    assert (older.image_id, older.span, older.reason) == ("hat/2.jpg", "2026-11-19", Reason.DUPLICATE_ID)
+
+
+def test_window_wider_than_the_source_takes_all_spans(tmp_path):
+    touch(tmp_path, "span=2026-11-20/1.jpg")
+    assert opened(tmp_path, window_spans=30).spans == ["2026-11-20"]
+
+
+def test_window_of_no_spans_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        opened(tmp_path, window_spans=0)
+
+
+def test_span_may_be_classes_or_a_manifest(tmp_path):
+    touch(tmp_path, "span=2026-11-19/hat/1.jpg", "span=2026-11-20/photos/2.jpg")
+    (tmp_path / "span=2026-11-20/manifest.csv").write_text("image,category\nphotos/2.jpg,Coat\n")
+    source = opened(tmp_path, window_spans=2)
+    assert [(row.image_id, row.category, row.span) for row in source.rows] == [
+        ("hat/1.jpg", "hat", "2026-11-19"),
+        ("photos/2.jpg", "Coat", "2026-11-20"),
+    ]
+
+
+def test_empty_span_stops_the_run_by_name(tmp_path):
+    touch(tmp_path, "span=2026-11-19/hat/1.jpg")
+    (tmp_path / "span=2026-11-20").mkdir()
+    with pytest.raises(DataError, match="span=2026-11-20"):
+        opened(tmp_path, window_spans=2)
+
+
+def test_span_of_no_real_day_or_behind_a_link_is_refused(tmp_path):
+    touch(tmp_path, "a/span=2026-02-30/1.jpg", "b/real/1.jpg")
+    (tmp_path / "b/span=2026-11-20").symlink_to(tmp_path / "b/real")
+    with pytest.raises(DataError, match="named after a day"):
+        opened(tmp_path / "a")
+    with pytest.raises(DataError, match="real folder"):
+        opened(tmp_path / "b")
+
+
+# Manifests
+
+
+def test_every_column_is_read(tmp_path):
+    touch(tmp_path, "a/1.jpg")
+    digest = "AB" * 32
+    source = from_csv(
+        tmp_path,
+        "image,product_id,category,domain,split,title,price,gender,crop,sha256,attr:colour,attr:fit\n"
+        f'./a//1.jpg,p1, Clothing>Hats ,wild,test,"Hat, red",9.50,women,"0.1, 0.2, 0.5, 0.5",{digest},red,\n',
+    )
+    [row] = source.rows
+    assert (row.image_id, row.product_id, row.category) == ("a/1.jpg", "p1", "Clothing > Hats")
+    assert (row.domain, row.split, row.title, row.price) == ("wild", "test", "Hat, red", 9.5)
+    assert (row.gender, row.crop, row.sha256) == ("women", (0.1, 0.2, 0.5, 0.5), digest.lower())
+    assert row.attributes == {"colour": "red"}
+    assert row.uri == str(tmp_path / "a/1.jpg")
+
+
+def test_missing_values_take_their_defaults(tmp_path):
+    touch(tmp_path, "1.jpg")
+    missing = {"product_id": "", "category": None, "domain": None, "price": "", "crop": None, "attr:fit": None}
+    [row] = from_jsonl(tmp_path, {"image": "1.jpg", **missing}).rows
+    assert (row.product_id, row.category, row.domain, row.split) == ("1.jpg", "", "catalog", "")
+    assert (row.price, row.crop, row.attributes) == (None, None, {})
+
+
+def test_json_values_of_other_types_become_text(tmp_path):
+    touch(tmp_path, "1.jpg")
+    row = {"image": "1.jpg", "product_id": 17, "price": 3, "crop": [0, 0, 1, 0.5], "attr:size": 38.0, "attr:new": True}
+    [read] = from_jsonl(tmp_path, row).rows
+    assert (read.product_id, read.price, read.crop) == ("17", 3.0, (0.0, 0.0, 1.0, 0.5))
+    assert read.attributes == {"new": "true", "size": "38"}
+
+
+def test_parquet_with_missing_numbers_and_decimals(tmp_path):
+    touch(tmp_path, "1.jpg", "2.jpg")
+    table = pa.table(
+        {
+            "image": ["1.jpg", "2.jpg"],
+            "price": pa.array([Decimal("9.99"), None]),
+            "product_id": pa.array([float("nan"), 7.0]),
+            "crop": [[0.0, 0.0, 0.5, 0.5], None],
+        }
+    )
+    pq.write_table(table, tmp_path / "manifest.parquet")
+    rows = opened(tmp_path).rows
+    assert [(row.price, row.product_id) for row in rows] == [(9.99, "1.jpg"), (None, "7")]
+    assert [row.crop for row in rows] == [(0.0, 0.0, 0.5, 0.5), None]
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "../secret.jpg",
+        "a/../../secret.jpg",
+        "..",
+        "/etc/passwd",
+        "//etc/passwd",
+        "file:///etc/passwd",
+        "file:/etc/passwd",
+        "http://169.254.169.254/latest",
+        "HTTPS://example.org/1.jpg",
+        "gs://other-bucket/1.jpg",
+        "link/secret.jpg",
+        "link.jpg",
+    ],
+)
+def test_path_out_of_the_root_is_set_aside_unopened(tmp_path, image):
+    touch(tmp_path, "secret.jpg", "outside/secret.jpg", "root/a/1.jpg")
+    (tmp_path / "root/link").symlink_to(tmp_path / "outside")
+    (tmp_path / "root/link.jpg").symlink_to(tmp_path / "secret.jpg")
+    source = from_jsonl(tmp_path / "root", {"image": image, "category": "Hat"}, {"image": "a/1.jpg"})
+    [letter] = source.dead
+    assert (letter.reason, letter.uri, letter.category) == (Reason.OUTSIDE_ROOT, image, "Hat")
+    assert "manifest.jsonl:1" in letter.detail
+    assert ids(source) == ["a/1.jpg"]
+
+
+def test_path_that_comes_back_inside_is_one_id(tmp_path):
+    touch(tmp_path, "a/1.jpg")
+    assert ids(from_jsonl(tmp_path, {"image": "b/../a/./1.jpg"})) == ["a/1.jpg"]
+
+
+@pytest.mark.parametrize("image", ["none.jpg", "a", ".", "x" * 5000, "\\\\server\\1.jpg", "~root/1.jpg"])
+def test_path_to_no_file_is_missing(tmp_path, image):
+    touch(tmp_path, "a/1.jpg")
+    source = from_jsonl(tmp_path, {"image": image}, {"image": "a/1.jpg"})
+    assert list(reasons(source).values()) == [Reason.MISSING_FILE]
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        ({"image": ""}, "image must be a path"),
+        ({"image": None}, "image must be a path"),
+        ({"image": ["1.jpg"]}, "image must be text"),
+        ({"image": "a\0.jpg"}, "image must be Unicode text without NUL"),
+        ({"image": "\ud800.jpg"}, "image must be Unicode text"),
+        ({"price": "€ 9"}, "price must be a number"),
+        ({"price": "nan"}, "price must be a finite number"),
+        ({"price": -1}, "price must be a finite number"),
+        ({"domain": "street"}, "domain must be one of catalog, wild"),
+        ({"split": "validation"}, "split must be one of train, eval, test"),
+        ({"crop": "0,0,1"}, "crop must be x,y,width,height"),
+        ({"crop": "0,0,2,1"}, "crop must be x, y, width, height inside"),
+        ({"crop": 5}, "crop must be"),
+        ({"crop": [0, 0, 1, 10**400]}, "crop must be"),
+        ({"sha256": "abc"}, "sha256 must be 64"),
+        ({"category": "Hat\x00"}, "category must be Unicode text without NUL"),
+        ({"category": "Hat\x1b"}, "a category must be printable"),
+        ({"title": "x" * 10_001}, "title must be at most 10000 characters"),
+        ({"attr:colour": {"a": 1}}, "attr:colour must be text or a number, got dict"),
+        ({"attr:\ud800": "x"}, "a column name must be Unicode"),
+    ],
+)
+def test_bad_row_names_its_line_and_column(tmp_path, cells, words):
+    touch(tmp_path, "1.jpg", "2.jpg")
+    source = from_jsonl(tmp_path, {"image": "2.jpg"}, {"image": "1.jpg", **cells})
+    [letter] = source.dead
+    assert letter.reason is Reason.BAD_ROW
+    assert letter.detail.startswith(f"manifest.jsonl:2: {words}")
+    letter.to_json().encode()
+    assert ids(source) == ["2.jpg"]
+
+
+def test_malformed_lines_are_set_aside_one_by_one(tmp_path):
+    touch(tmp_path, "1.jpg", "2.jpg")
+    (tmp_path / "manifest.csv").write_bytes(b'\xef\xbb\xbfimage,title\n1.jpg,a\0\n2.jpg,"=1+1"\n1.jpg,\xff\n')
+    source = opened(tmp_path)
+    assert [(row.image_id, row.title) for row in source.rows] == [("2.jpg", "=1+1")]
+    assert reasons(source) == {"manifest.csv:2": Reason.BAD_ROW, "manifest.csv:4": Reason.BAD_ROW}
+
+
+def test_manifest_with_no_usable_row_is_refused_with_the_first_cause(tmp_path):
+    with pytest.raises(DataError, match=r"first of 1 unusable: manifest.jsonl:1: image must be a path"):
+        from_jsonl(tmp_path, {"picture": "1.jpg"})
+
+
+def test_manifest_without_image_column_is_refused(tmp_path):
+    with pytest.raises(DataError, match="column 'image', got picture"):
+        from_csv(tmp_path, "picture\n1.jpg\n")
+
+
+def test_two_manifests_in_a_folder_are_refused(tmp_path):
+    touch(tmp_path, "manifest.csv", "manifest.jsonl")
+    with pytest.raises(DataError, match=r"one manifest, got manifest.csv, manifest.jsonl"):
+        opened(tmp_path)
+
+
+def test_manifest_that_is_a_link_out_of_its_folder_is_refused(tmp_path):
+    touch(tmp_path, "elsewhere.csv", "root/1.jpg")
+    (tmp_path / "root/manifest.csv").symlink_to(tmp_path / "elsewhere.csv")
+    with pytest.raises(DataError, match="inside its folder"):
+        opened(tmp_path / "root")
+
+
+def test_unknown_columns_are_ignored_with_a_warning(tmp_path, caplog):
+    touch(tmp_path, "1.jpg")
+    with caplog.at_level(logging.WARNING):
+        source = from_jsonl(tmp_path, {"image": "1.jpg", "colour": "red", "attr:": "x"})
+    assert source.rows[0].attributes == {}
+    assert "'attr:', 'colour'" in caplog.text
+
+
+def test_later_row_of_a_manifest_wins_and_a_conflict_is_told(tmp_path):
+    touch(tmp_path, "1.jpg", "2.jpg")
+    source = from_csv(tmp_path, "image,category,title\n1.jpg,Hat,old\n1.jpg,Hat,new\n2.jpg,Hat,\n2.jpg,Coat,\n")
+    assert [(row.image_id, row.category, row.title) for row in source.rows] == [
+        ("1.jpg", "Hat", "new"),
+        ("2.jpg", "Coat", ""),
+    ]
+    assert reasons(source) == {"1.jpg": Reason.DUPLICATE_ID, "2.jpg": Reason.CONFLICTING_LABEL}
+
+
+CELLS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.lists(st.floats(), max_size=4)
+)
+COLUMN_NAMES = st.sampled_from(
+    ["image", "category", "domain", "split", "title", "price", "crop", "sha256", "attr:a", "x"]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(st.lists(st.dictionaries(COLUMN_NAMES, CELLS), max_size=8))
+def test_every_row_is_used_or_set_aside(tmp_path, rows):
+    touch(tmp_path, "good.jpg")
+    source = from_jsonl(tmp_path, {"image": "good.jpg"}, *rows)
+    assert len(source.rows) + len(source.dead) == len(rows) + 1
+
+
+# Fingerprint
+
+
+@pytest.fixture
+def source(tmp_path):
+    touch(tmp_path, "hat/1.jpg", "hat/2.jpg", "hat/3.jpg")
+    return opened(tmp_path)
+
+
+def test_fingerprint_does_not_depend_on_where_the_files_lie(tmp_path):
+    touch(tmp_path, "a/hat/1.jpg", "b/hat/1.jpg")
+    assert fingerprint(opened(tmp_path / "a")) == fingerprint(opened(tmp_path / "b"))
+
+
+def test_fingerprint_changes_with_content_rows_and_dead_letters(tmp_path, source):
+    prints = [fingerprint(source), fingerprint(replace(source, rows=source.rows[1:]))]
+    touch(tmp_path, "hat/1.jpg", content=b"other")
+    prints.append(fingerprint(source))
+    prints.append(fingerprint(Source([replace(source.rows[0], title="x"), *source.rows[1:]], [], [])))
+    (tmp_path / "hat/4.jpg").symlink_to("/etc/hostname")
+    prints.append(fingerprint(opened(tmp_path)))
+    assert len(set(prints)) == 5
+
+
+def test_fingerprint_trusts_a_stated_digest_and_survives_a_vanished_file(tmp_path, source):
+    stated = replace(source, rows=[replace(row, sha256="ab" * 32) for row in source.rows])
+    before = fingerprint(stated)
+    (tmp_path / "hat/1.jpg").unlink()
+    assert fingerprint(stated) == before
+    assert len(fingerprint(source)) == hashlib.sha256().digest_size * 2
+
+
+# Real photos
+
+
+def test_real_photos_are_all_read_and_none_is_rejected(clothing_photos):
+    source = opened(clothing_photos / "train")
+    assert (len(source.rows), source.dead) == (3068, [])
+    assert len({row.category for row in source.rows}) == 10
+    with GuardedDecoder(longest_side_px=96) as decoder:
+        hashes = {decoder.canonicalise(read_original(row.uri)).perceptual_hash for row in source.rows[::15]}
+    assert len(hashes) > 195

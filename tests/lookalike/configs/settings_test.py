@@ -1,0 +1,128 @@
+import dataclasses
+import importlib
+import subprocess
+import sys
+
+import pydantic
+import pytest
+
+from lookalike.configs import Settings, load_settings, setting_names
+from lookalike.configs.settings import IngestSettings, ReviewSettings, SettingsError, TrainingSettings
+
+
+def test_settings_are_found_by_their_files() -> None:
+    assert setting_names() == ["demo", "folder", "production"]
+
+
+@pytest.mark.parametrize("name", setting_names())
+def test_every_setting_loads_as_its_file_states_it(name: str) -> None:
+    assert load_settings(name) == importlib.import_module(f"lookalike.configs.{name}").SETTINGS
+
+
+def test_loading_settings_imports_nothing_heavy() -> None:
+    program = "import sys; from lookalike import configs; configs.load_settings('demo'); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    assert not {"tensorflow", "tfx", "apache_beam", "numpy"} & set(loaded)
+
+
+def test_an_unknown_name_is_told_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match="config must be one of demo, folder, production, got 'prod'"):
+        load_settings("prod")
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "key", "value"),
+    [
+        ("training.epochs=3", "training", "epochs", 3),
+        ("training.learning_rate=1e-4", "training", "learning_rate", 0.0001),
+        ("training.bfloat16=false", "training", "bfloat16", False),
+        ("model.depth=34", "model", "depth", 34),
+        ("index.quantization=int8", "index", "quantization", "int8"),
+        (
+            "review.database_url=postgresql+psycopg://u@h/d?a=b",
+            "review",
+            "database_url",
+            "postgresql+psycopg://u@h/d?a=b",
+        ),
+        (" ingest.seed = 9 ", "ingest", "seed", 9),
+        ("schema.warn_only=title, price", "schema", "warn_only", ("title", "price")),
+        ("schema.warn_only=", "schema", "warn_only", ()),
+    ],
+)
+def test_an_override_is_read_as_its_setting_is_typed(override: str, section: str, key: str, value: object) -> None:
+    changed = getattr(getattr(load_settings("demo", [override]), section), key)
+    assert changed == value
+    assert type(changed) is type(value)
+
+
+def test_an_override_changes_nothing_but_its_key() -> None:
+    changed = load_settings("folder", ["training.epochs=3", "model.width=16"])
+    before = load_settings("folder")
+    assert changed.training == dataclasses.replace(before.training, epochs=3)
+    assert changed.model == dataclasses.replace(before.model, width=16)
+    assert dataclasses.replace(changed, training=before.training, model=before.model) == before
+
+
+def test_the_last_of_two_overrides_wins() -> None:
+    assert load_settings("demo", ["training.epochs=3", "training.epochs=4"]).training.epochs == 4
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("epochs=3", "an override must look like section.key=value, got 'epochs=3'"),
+        ("training.epochs", "an override must look like section.key=value"),
+        ("trainer.epochs=3", "section must be one of ingest, schema, model, .*, got 'trainer'"),
+        ("training.epoch=3", "training has the keys epochs, batch_size, .*, got 'epoch'"),
+        ("training.epochs=0", r"training\.epochs: input should be greater than 0, got 0"),
+        ("training.epochs=many", r"training\.epochs: input should be a valid integer.*, got 'many'"),
+        ("training.epochs=1.5", r"training\.epochs: input should be a valid integer.*, got '1\.5'"),
+        ("training.epochs=", r"training\.epochs: input should be a valid integer.*, got ''"),
+        ("training.bfloat16=perhaps", r"training\.bfloat16: input should be a valid boolean.*, got 'perhaps'"),
+        ("training.learning_rate=nan", r"training\.learning_rate: .*, got 'nan'"),
+        ("training.learning_rate=inf", r"training\.learning_rate: input should be a finite number, got 'inf'"),
+        ("training.batch_size=33", r"training\.batch_size: input should be a multiple of 2, got 33"),
+        ("training.seed=-1", r"training\.seed: input should be greater than or equal to 0, got '-1'"),
+        ("model.depth=50", r"model\.depth: input should be 10, 18 or 34, got 50"),
+        ("model.image_size_px=16", r"model\.image_size_px: input should be greater than or equal to 32, got 16"),
+        ("index.quantization=int4", r"index\.quantization: input should be 'none', 'bfloat16' or 'int8', got 'int4'"),
+        ("ingest.eval_fraction=0.5", r"ingest\.eval_fraction: input should be less than 0\.5, got '0\.5'"),
+        (
+            "evaluation.min_accuracy=1.1",
+            r"evaluation\.min_accuracy: input should be less than or equal to 1, got '1\.1'",
+        ),
+        ("review.min_judged_queries=61", "review: min_judged_queries must be at most num_queries 60, got 61"),
+    ],
+)
+def test_an_override_that_cannot_be_is_told_what_was_expected(override: str, complaint: str) -> None:
+    with pytest.raises(SettingsError, match=complaint):
+        load_settings("demo", [override])
+
+
+def test_every_complaint_is_told_at_once() -> None:
+    with pytest.raises(SettingsError, match=r"training\.epochs: .*; training\.patience: "):
+        load_settings("demo", ["training.epochs=0", "training.patience=0"])
+
+
+def test_sections_are_validated_where_they_are_made() -> None:
+    with pytest.raises(pydantic.ValidationError, match="epochs"):
+        TrainingSettings(epochs=0)
+    with pytest.raises(pydantic.ValidationError, match="unexpected"):
+        IngestSettings(windows=3)
+    with pytest.raises(pydantic.ValidationError, match="at most num_queries 5, got 6"):
+        ReviewSettings(num_queries=5, min_judged_queries=6)
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = load_settings("demo")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.training = TrainingSettings()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.training.epochs = 1
+    assert isinstance(settings.schema.warn_only, tuple)
+
+
+def test_a_section_survives_the_trip_through_a_dictionary() -> None:
+    settings = load_settings("production")
+    assert TrainingSettings(**dataclasses.asdict(settings.training)) == settings.training
+    assert hash(Settings()) == hash(Settings())

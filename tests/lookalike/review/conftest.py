@@ -1,0 +1,122 @@
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.orm import Session, sessionmaker
+
+from lookalike.review.evidence import Candidate, Evidence, EvidenceQuery, EvidenceResult, image_path
+from lookalike.review.rounds import OpenedRound, open_round
+from lookalike.review.store import Table, open_store
+
+POSTGRES_URL = os.environ.get("LOOKALIKE_TEST_POSTGRES_URL", "")
+NOON = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
+
+
+def sha256(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def result(name: str, product_id: str = "", category: str = "") -> EvidenceResult:
+    return EvidenceResult(image_sha256=sha256(name), product_id=product_id, category=category, score=0.5)
+
+
+def query(number: int, *, baseline: bool = True, tie: bool = False) -> EvidenceQuery:
+    """The candidate finds the query's product twice; the baseline finds others of no category."""
+    product = f"shirt-{number}"
+    good = tuple(result(f"{product}/{rank}", product, "Tops > Shirt") for rank in range(2))
+    bad = tuple(result(f"other-{number}/{rank}", f"other-{number}") for rank in range(2))
+    return EvidenceQuery(
+        query_id=f"q{number:03}",
+        image_sha256=sha256(f"query-{number}"),
+        category="Tops > Shirt",
+        product_id=product,
+        domain="wild",
+        candidate=good,
+        baseline=(good if tie else bad) if baseline else None,
+    )
+
+
+def evidence(*, queries: int = 4, ties: int = 0, baseline: bool = True, name: str = "run-7") -> Evidence:
+    return Evidence(
+        candidate=Candidate(
+            candidate_id=name,
+            model_sha256=sha256(f"model of {name}"),
+            model_uri=f"{name}-pipeline",
+            submitted_by="Ana",
+            baseline_version=3 if baseline else None,
+            metrics={"recall_at_1": 0.5},
+        ),
+        queries=tuple(query(n, baseline=baseline, tie=n < ties) for n in range(queries)),
+    )
+
+
+def write_images(evidence: Evidence, directory: Path) -> None:
+    for query in evidence.queries:
+        for image in query.image_hashes:
+            path = image_path(directory, image)
+            path.parent.mkdir(exist_ok=True, parents=True)
+            path.touch()
+
+
+@pytest.fixture
+def now() -> datetime:
+    return NOON
+
+
+@pytest.fixture
+def make_evidence() -> Callable[..., Evidence]:
+    return evidence
+
+
+@pytest.fixture(params=[""] + [POSTGRES_URL] * bool(POSTGRES_URL), ids=lambda url: url[:8] or "sqlite")
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A new SQLite file and, where LOOKALIKE_TEST_POSTGRES_URL names a database to empty and use, that one too."""
+    return request.param or f"sqlite:///{tmp_path}/new/folder/review.db"
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[sessionmaker[Session]]:
+    sessions = open_store(store_url)
+    yield sessions
+    engine = sessions.kw["bind"]
+    Table.metadata.drop_all(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def session(store: sessionmaker[Session]) -> Iterator[Session]:
+    with store() as opened:
+        yield opened
+
+
+@pytest.fixture
+def signing_key() -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.generate()
+
+
+@pytest.fixture
+def open_small_round(session: Session, tmp_path: Path) -> Callable[..., OpenedRound]:
+    """Opens a round on drawn evidence; every rule can be overridden by name."""
+
+    def opened(subject: Evidence | None = None, **rules: Any) -> OpenedRound:
+        subject = subject or evidence()
+        write_images(subject, tmp_path)
+        settings: dict[str, Any] = {
+            "num_queries": 100,
+            "votes_per_task": 1,
+            "min_judged_queries": 1,
+            "delta": 0.1,
+            "critical_z": 1.96,
+            "precision_floor": 0.5,
+            "expiry_days": 7,
+            "seed": 5,
+            "now": NOON,
+        }
+        return open_round(session, subject, tmp_path, **{**settings, **rules})
+
+    return opened

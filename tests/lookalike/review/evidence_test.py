@@ -1,0 +1,74 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lookalike.review.evidence import Evidence, image_path, read_evidence, write_evidence
+
+MakeEvidence = Callable[..., Evidence]
+
+
+@pytest.mark.parametrize("baseline", [True, False])
+def test_evidence_survives_its_file(make_evidence: MakeEvidence, tmp_path: Path, baseline: bool) -> None:
+    evidence = make_evidence(baseline=baseline)
+    write_evidence(evidence, tmp_path)
+    assert read_evidence(tmp_path) == evidence
+    assert read_evidence(tmp_path).sha256 == evidence.sha256
+
+
+def test_the_file_has_the_agreed_layout(make_evidence: MakeEvidence, tmp_path: Path) -> None:
+    path = write_evidence(make_evidence(queries=1), tmp_path)
+    document = json.loads(path.read_text())
+    assert path.name == "evidence.json"
+    assert set(document) == {"candidate", "queries"}
+    assert document["candidate"]["baseline_version"] == 3
+    assert document["candidate"]["model_uri"]
+    assert set(document["queries"][0]["candidate"][0]) == {"image_sha256", "product_id", "category", "score"}
+
+
+def test_any_change_changes_the_digest(make_evidence: MakeEvidence) -> None:
+    evidence = make_evidence()
+    edited = replace(evidence, candidate=replace(evidence.candidate, metrics={"recall_at_1": 0.51}))
+    assert edited.sha256 != evidence.sha256
+
+
+def test_an_image_hash_cannot_lead_out_of_the_folder(make_evidence: MakeEvidence, tmp_path: Path) -> None:
+    path = write_evidence(make_evidence(queries=1), tmp_path)
+    document = json.loads(path.read_text())
+    document["queries"][0]["image_sha256"] = "../../etc/passwd"
+    path.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=r"queries.0.image_sha256"):
+        read_evidence(tmp_path)
+
+
+def test_repeated_query_ids_are_refused(make_evidence: MakeEvidence) -> None:
+    query = make_evidence(queries=1).queries[0]
+    with pytest.raises(ValueError, match="query_id must be unique, got 1 repeated"):
+        replace(make_evidence(), queries=(query, query))
+
+
+@pytest.mark.parametrize(("version", "baseline"), [(None, True), (3, False)])
+def test_grids_of_the_baseline_must_fit_the_candidate(
+    make_evidence: MakeEvidence, version: int | None, baseline: bool
+) -> None:
+    evidence = make_evidence(baseline=baseline)
+    with pytest.raises(ValueError, match="got 4 otherwise, 'q000' first"):
+        replace(evidence, candidate=replace(evidence.candidate, baseline_version=version))
+
+
+def test_more_than_eight_results_are_refused(make_evidence: MakeEvidence) -> None:
+    query = make_evidence().queries[0]
+    with pytest.raises(ValueError, match="at most 8"):
+        replace(query, candidate=query.candidate * 5)
+
+
+def test_the_same_pictures_in_another_order_are_no_tie(make_evidence: MakeEvidence) -> None:
+    query = make_evidence(queries=1, ties=1).queries[0]
+    assert query.is_exact_tie
+    assert not replace(query, baseline=query.candidate[::-1]).is_exact_tie
+
+
+def test_images_lie_beside_the_file_under_their_hash() -> None:
+    assert image_path(Path("e"), "ab") == Path("e/images/ab.jpg")

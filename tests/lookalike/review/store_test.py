@@ -1,0 +1,151 @@
+import os
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.orm import Session, sessionmaker
+
+from lookalike.review.store import CandidateRow, JudgementRow, RoundRow, TaskRow, open_store, write_transaction
+
+
+def round_row(now: datetime, **changes: Any) -> RoundRow:
+    candidate = CandidateRow(candidate_id="c", model_sha256="", model_uri="", submitted_by="", metrics={"a": 1.5})
+    fields = {
+        "candidate": candidate,
+        "kind": "sxs",
+        "evidence_dir": "/evidence",
+        "evidence_sha256": "",
+        "votes_per_task": 1,
+        "min_judged_queries": 1,
+        "delta": 0.1,
+        "critical_z": 1.96,
+        "precision_floor": 0.6,
+        "opened_at": now,
+        "expires_at": now + timedelta(days=1),
+    }
+    return RoundRow(**{**fields, **changes})
+
+
+def task_row(slots: int = 1) -> TaskRow:
+    return TaskRow(position=0, query={"ü": [1, None]}, flip=True, automatic_tie=False, slots=slots)
+
+
+def judgement_row(task: TaskRow, now: datetime, rater: str, key: str) -> JudgementRow:
+    return JudgementRow(task=task, rater=rater, answer="3", simulated=False, idempotency_key=key, judged_at=now)
+
+
+@pytest.mark.skipif(
+    "LOOKALIKE_TEST_POSTGRES_URL" not in os.environ,
+    reason="LOOKALIKE_TEST_POSTGRES_URL names no PostgreSQL database to run the review's tests against as well",
+)
+def test_postgresql_is_reached_by_its_plain_url() -> None:
+    store = open_store(os.environ["LOOKALIKE_TEST_POSTGRES_URL"])
+    with store() as session:
+        assert str(session.scalar(text("SELECT version()"))).startswith("PostgreSQL")
+    store.kw["bind"].dispose()
+
+
+def test_rows_come_back_as_they_went(session: Session, now: datetime) -> None:
+    with write_transaction(session):
+        session.add(round_row(now, tasks=[task_row()]))
+    row = session.scalars(select(RoundRow)).one()
+    assert (row.delta, row.candidate.metrics, row.tasks[0].query) == (0.1, {"a": 1.5}, {"ü": [1, None]})
+
+
+def test_times_are_kept_in_utc(session: Session, now: datetime) -> None:
+    local = now.astimezone(timezone(timedelta(hours=5)))
+    with write_transaction(session):
+        session.add(round_row(local))
+    opened_at = session.scalars(select(RoundRow)).one().opened_at
+    assert opened_at == now
+    assert opened_at.tzinfo is timezone.utc
+
+
+def test_a_time_without_zone_is_refused(session: Session, now: datetime) -> None:
+    with pytest.raises(StatementError, match="times must carry a zone"), write_transaction(session):
+        session.add(round_row(now, opened_at=now.replace(tzinfo=None)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "vote"},
+        {"votes_per_task": 0},
+        {"min_judged_queries": 0},
+        {"delta": 1.0},
+        {"critical_z": 0.0},
+        {"precision_floor": 1.1},
+        {"expires_at": datetime(2020, 1, 1, tzinfo=timezone.utc)},
+    ],
+)
+def test_the_database_refuses_rules_out_of_range(session: Session, now: datetime, changes: dict[str, Any]) -> None:
+    with pytest.raises(IntegrityError), write_transaction(session):
+        session.add(round_row(now, **changes))
+    assert session.scalars(select(RoundRow)).all() == []
+
+
+def test_the_database_refuses_negative_slots(session: Session, now: datetime) -> None:
+    with write_transaction(session):
+        session.add(round_row(now, tasks=[task_row(slots=0)]))
+    with pytest.raises(IntegrityError), write_transaction(session):
+        session.execute(update(TaskRow).values(slots=TaskRow.slots - 1))
+
+
+@pytest.mark.parametrize("second", [("bo", "key-2"), ("cy", "key-1"), ("", "key-2")])
+def test_the_database_refuses_a_second_vote_a_reused_key_and_a_nameless_rater(
+    session: Session, now: datetime, second: tuple[str, str]
+) -> None:
+    task = task_row()
+    with write_transaction(session):
+        session.add(round_row(now, tasks=[task]))
+        session.add(judgement_row(task, now, "bo", "key-1"))
+    with pytest.raises(IntegrityError), write_transaction(session):
+        session.add(judgement_row(task, now, *second))
+
+
+def test_the_database_refuses_a_judgement_of_no_task(session: Session, now: datetime) -> None:
+    with pytest.raises(IntegrityError), write_transaction(session):
+        session.add(
+            JudgementRow(task_id=99, rater="bo", answer="3", simulated=False, idempotency_key="k", judged_at=now)
+        )
+
+
+def test_a_failed_block_leaves_nothing(session: Session, now: datetime) -> None:
+    def write_and_fail() -> None:
+        with write_transaction(session):
+            session.add(round_row(now))
+            session.flush()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_and_fail()
+    assert session.scalars(select(RoundRow)).all() == []
+
+
+def test_many_processes_may_open_a_new_store_at_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/review.db"
+    with ThreadPoolExecutor(8) as pool:
+        stores = list(pool.map(open_store, [url] * 8))
+    for store in stores:
+        store.kw["bind"].dispose()
+
+
+def test_a_reader_who_dawdles_stops_no_writer(store: sessionmaker[Session], now: datetime) -> None:
+    with store() as reader, store() as writer:
+        assert reader.scalars(select(RoundRow)).all() == []
+        with write_transaction(writer):
+            writer.add(round_row(now))
+        with write_transaction(reader):
+            assert reader.scalars(select(RoundRow)).one().kind == "sxs"
+
+
+def test_sqlite_checks_foreign_keys_and_logs_ahead(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/review.db")
+    with store() as session:
+        assert session.scalar(text("PRAGMA foreign_keys")) == 1
+        assert session.scalar(text("PRAGMA journal_mode")) == "wal"
+    store.kw["bind"].dispose()
