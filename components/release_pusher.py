@@ -13,6 +13,7 @@ from components.candidate import CandidateFacts
 from components.human_gate import check_decision
 from components.verdict import Verdict
 from lookalike.configs.mounts import mounted_path, output_directory
+from lookalike.errors import UserError
 from lookalike.release import contents
 from lookalike.release.store import ReleaseStore
 
@@ -20,7 +21,7 @@ RELEASE_FILE = "release.json"
 CANARY_QUERIES = 100
 
 
-class IndexNotGoodEnoughError(Exception):
+class IndexNotGoodEnoughError(UserError, code="INDEX_NOT_GOOD_ENOUGH"):
     """The index evaluation said no; nothing is pushed."""
 
 

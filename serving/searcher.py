@@ -15,6 +15,7 @@ from PIL import Image
 from lookalike.catalog.images import canonicalise
 from lookalike.catalog.taxonomy import SEPARATOR, parse_category
 from lookalike.encoder.embedder import Embedder, EmbedderUnavailable, open_embedder
+from lookalike.errors import EXIT_USAGE, UserError
 from lookalike.release import contents
 from lookalike.release.contents import Catalogue
 from lookalike.release.store import Release, ReleaseStore
@@ -49,7 +50,7 @@ class Hit:
     price: float | None
 
 
-class UnknownCategoryError(ValueError):
+class UnknownCategoryError(UserError, code="UNKNOWN_CATEGORY", exit_status=EXIT_USAGE):
     """No image of the release has this category or one below it."""
 
 

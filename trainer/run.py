@@ -15,6 +15,7 @@ import tf_keras as keras
 
 from lookalike.configs.mounts import mounted_path
 from lookalike.configs.settings import ModelSettings, TrainingSettings
+from lookalike.errors import EXIT_BAD_DATA, UserError
 from trainer.data import ImageSet, augmented_batches, load_images
 from trainer.export import Encoder
 from trainer.metrics import validation_recall_at_1
@@ -27,7 +28,7 @@ from transform import features
 log = logging.getLogger(__name__)
 
 
-class NothingToLearnError(ValueError):
+class NothingToLearnError(UserError, code="NOTHING_TO_LEARN", exit_status=EXIT_BAD_DATA):
     """The training images tell neither categories nor products apart."""
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import tf_keras as keras
 
+from lookalike.errors import UserError
 
-class TrainingDivergedError(RuntimeError):
+
+class TrainingDivergedError(UserError, code="TRAINING_DIVERGED"):
     """The loss became NaN or infinite; nothing is exported."""
 
 

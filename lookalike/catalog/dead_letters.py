@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from enum import Enum
 
 from lookalike.catalog.product import CatalogImage
+from lookalike.errors import EXIT_BAD_DATA, UserError
 
 MAX_DETAIL_CHARS = 200
 WARN_RATIO = 0.005
@@ -43,7 +44,7 @@ class Reason(str, Enum):
 _NOTHING_LOST = frozenset({Reason.DUPLICATE_ID, Reason.DUPLICATE_IMAGE})
 
 
-class DataError(Exception):
+class DataError(UserError, code="BAD_DATA", exit_status=EXIT_BAD_DATA):
     """Bad data over a threshold, or a source that cannot be used at all; the command exits with 65."""
 
 

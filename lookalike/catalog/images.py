@@ -20,6 +20,7 @@ from PIL import ExifTags, Image, ImageFile, ImageStat
 
 from lookalike.catalog.dead_letters import Reason
 from lookalike.catalog.product import Crop, check_crop
+from lookalike.errors import EXIT_BAD_DATA, UserError
 
 ANIMATED = "ANIMATED"
 LOW_INFO = "LOW_INFO"
@@ -97,7 +98,7 @@ class CanonicalImage:
     flags: tuple[str, ...] = ()
 
 
-class ImageRejected(Exception):  # noqa: N818 - an outcome that is counted, not an error of the program
+class ImageRejected(UserError, code="IMAGE_REJECTED", exit_status=EXIT_BAD_DATA):  # noqa: N818 - an outcome
     """The image cannot be used; `reason` is its code, `detail` what was expected and what came."""
 
     def __init__(self, reason: Reason, detail: str) -> None:

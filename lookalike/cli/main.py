@@ -16,15 +16,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from lookalike.cli.console import console, metrics_table, plain, print_json, tell, tell_rows, watched_nodes
+from lookalike.errors import EXIT_AWAITING_REVIEW, EXIT_FAILED, EXIT_REJECTED, UserError
 
 if TYPE_CHECKING:
     from lookalike.configs.settings import Settings
     from lookalike.local.workspace import Workspace
-
-EXIT_USAGE = 2
-EXIT_BAD_DATA = 65
-EXIT_AWAITING_REVIEW = 75
-EXIT_REJECTED = 76
 
 app = typer.Typer(
     help="Daily-retrained visual search for product catalogues.",
@@ -433,36 +429,9 @@ def _failures_told() -> Iterator[None]:
     """What a user can mend ends with one line and its exit code; anything else is a defect and keeps its traceback."""
     try:
         yield
-    except Exception as error:
-        code = _exit_code(error)
-        if code is None:
-            raise
+    except (UserError, OSError) as error:
         console.print(f"[bold red]{type(error).__name__}[/]: {escape(str(error))}", highlight=False, soft_wrap=True)
-        raise typer.Exit(code) from error
-
-
-def _exit_code(error: Exception) -> int | None:
-    """By name, for importing every room just to tell its errors apart would take seconds."""
-    codes = {
-        "SettingsError": EXIT_USAGE,
-        "UnknownCategoryError": EXIT_USAGE,
-        "DataError": EXIT_BAD_DATA,
-        "NothingToLearnError": EXIT_BAD_DATA,
-        "NothingToMeasureError": EXIT_BAD_DATA,
-        "TrainingDivergedError": 1,
-        "DecisionPending": EXIT_AWAITING_REVIEW,
-        "DecisionRejected": EXIT_REJECTED,
-        "DecisionExpired": EXIT_REJECTED,
-        "DecisionInvalid": EXIT_REJECTED,
-        "ReviewError": 1,
-        "ReleaseError": 1,
-        "ImageRejected": EXIT_BAD_DATA,
-        "IndexNotGoodEnoughError": 1,
-        "NoWorkspaceError": EXIT_USAGE,
-        "WorkspaceBusyError": 1,
-        "OSError": 1,
-    }
-    return next((codes[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in codes), None)
+        raise typer.Exit(error.exit_status if isinstance(error, UserError) else EXIT_FAILED) from error
 
 
 def _settings(config: str, overrides: list[str] | None) -> "Settings":

@@ -10,6 +10,8 @@ import pydantic
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from lookalike.errors import EXIT_USAGE, UserError
+
 STRICT = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 HeldOut = Annotated[float, Field(ge=0.0, lt=0.5)]  # two of them still leave something to train on
@@ -148,7 +150,7 @@ class Settings:
     demo: DemoSettings = DemoSettings()
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError, code="BAD_SETTINGS", exit_status=EXIT_USAGE):
     """A setting that does not exist or has a value out of its bounds."""
 
 

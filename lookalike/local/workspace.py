@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from lookalike.configs.settings import Settings, load_settings
+from lookalike.errors import EXIT_USAGE, UserError
 from lookalike.release.durable import replace_file
 from lookalike.release.store import ReleaseStore
 from lookalike.review.store import open_store
@@ -18,11 +19,11 @@ from lookalike.review.store import open_store
 SETTINGS_FILE = "workspace.json"
 
 
-class NoWorkspaceError(Exception):
+class NoWorkspaceError(UserError, code="NO_WORKSPACE", exit_status=EXIT_USAGE):
     """There is no workspace at a root."""
 
 
-class WorkspaceBusyError(Exception):
+class WorkspaceBusyError(UserError, code="WORKSPACE_BUSY"):
     """Another run is at work in the same root."""
 
 

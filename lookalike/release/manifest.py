@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lookalike.errors import UserError
+
 MANIFEST_FILE = "manifest.json"
 
 _FORMAT = 1
@@ -14,7 +16,7 @@ _PICKLE_SUFFIXES = (".pkl", ".pickle")
 _CHUNK_BYTES = 1 << 20
 
 
-class ReleaseError(Exception):
+class ReleaseError(UserError, code="RELEASE_REFUSED"):
     """A release, or the store that holds it, is not as it must be; the message names the file."""
 
 

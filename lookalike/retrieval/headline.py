@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lookalike.errors import EXIT_BAD_DATA, UserError
 
-class NothingToMeasureError(ValueError):
+
+class NothingToMeasureError(UserError, code="NOTHING_TO_MEASURE", exit_status=EXIT_BAD_DATA):
     """No held-out image has anything to be found."""
 
 

@@ -23,6 +23,7 @@ from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from sqlalchemy.orm import Session
 
+from lookalike.errors import EXIT_AWAITING_REVIEW, EXIT_REJECTED, UserError
 from lookalike.review.canonical import canonical_json, canonical_sha256
 from lookalike.review.outcome import Number, assess
 from lookalike.review.rounds import ReviewError, find_round, load_round, require_open, utc_now
@@ -31,27 +32,27 @@ from lookalike.review.store import DecisionRow, RoundRow, TaskRow, write_transac
 Verdict = Literal["bless", "reject"]
 
 
-class DecisionRefused(ReviewError):  # noqa: N818
+class DecisionRefused(ReviewError, code="VERDICT_REFUSED"):  # noqa: N818
     """The round cannot be decided so; the message has the numbers."""
 
 
-class DecisionError(Exception):
+class DecisionError(UserError, code="DECISION_REFUSED", exit_status=EXIT_REJECTED):
     """A decision that does not let a candidate through."""
 
 
-class DecisionPending(DecisionError):  # noqa: N818
+class DecisionPending(DecisionError, code="AWAITING_REVIEW", exit_status=EXIT_AWAITING_REVIEW):  # noqa: N818
     """Nobody has decided yet."""
 
 
-class DecisionRejected(DecisionError):  # noqa: N818
+class DecisionRejected(DecisionError, code="REJECTED"):  # noqa: N818
     """People said no."""
 
 
-class DecisionExpired(DecisionError):  # noqa: N818
+class DecisionExpired(DecisionError, code="DECISION_EXPIRED"):  # noqa: N818
     """The blessing was not used in time."""
 
 
-class DecisionInvalid(DecisionError):  # noqa: N818
+class DecisionInvalid(DecisionError, code="DECISION_INVALID"):  # noqa: N818
     """Not a decision of ours about this model: forged, edited, replayed, or simulated where people must decide."""
 
 

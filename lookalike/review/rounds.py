@@ -12,6 +12,7 @@ from sqlalchemy import Select, exists, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
+from lookalike.errors import UserError
 from lookalike.review.evidence import (
     Evidence,
     EvidenceQuery,
@@ -28,7 +29,7 @@ SXS: Final = "sxs"
 GRADE: Final = "grade"
 
 
-class ReviewError(Exception):
+class ReviewError(UserError, code="REVIEW_REFUSES"):
     """The review refuses what was asked; the message says why."""
 
 

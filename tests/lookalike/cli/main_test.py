@@ -17,7 +17,12 @@ def lookalike(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = "import sys\nfrom lookalike.cli import main\ntry: main.app(['--help'])\nfinally: print(sorted(set(sys.modules) & set(sys.argv[1:])))"
+    code = """
+import sys
+from lookalike.cli import main
+try: main.app(["--help"])
+finally: print(sorted(set(sys.modules) & set(sys.argv[1:])))
+"""
     done = subprocess.run([sys.executable, "-c", code, *HEAVY], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1] == "[]"
 
