@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lookalike.retrieval.ground_truth import RetrievalTable
-from lookalike.retrieval.headline import headline
+from lookalike.retrieval.headline import NothingToMeasureError, headline
 from lookalike.retrieval.metrics import evaluate_retrieval
 
 
@@ -33,7 +33,7 @@ def test_the_most_demanding_track_with_queries_leads(num_queries, name: str, rec
 
 
 def test_nothing_to_ask_is_an_error_that_says_what_is_missing() -> None:
-    with pytest.raises(ValueError, match="got none: held-out images need a label, or another catalogue image"):
+    with pytest.raises(NothingToMeasureError, match="got none: held-out images need a label, or another catalogue image"):
         headline(metrics(0, 0, 0))
 
 
