@@ -33,7 +33,9 @@ def test_the_most_demanding_track_with_queries_leads(num_queries, name: str, rec
 
 
 def test_nothing_to_ask_is_an_error_that_says_what_is_missing() -> None:
-    with pytest.raises(NothingToMeasureError, match="got none: held-out images need a label, or another catalogue image"):
+    with pytest.raises(
+        NothingToMeasureError, match="got none: held-out images need a label, or another catalogue image"
+    ):
         headline(metrics(0, 0, 0))
 
 
