@@ -10,8 +10,10 @@ from tfx import v1 as tfx
 from tfx.types import artifact_utils
 
 from components import artifacts
+from lookalike.catalog.product import CatalogImage, Reach, to_columns
 from transform import features
 
+FACTS = tuple(to_columns(CatalogImage("any name"), Reach.EXAMPLES))
 COMMITTED_SCHEMA = Path(features.__file__).with_suffix(".pbtxt")
 
 
@@ -34,7 +36,9 @@ def CatalogSchemaGen(
 def extend_schema(
     committed: schema_pb2.Schema, statistics: Iterable[statistics_pb2.DatasetFeatureStatisticsList]
 ) -> schema_pb2.Schema:
-    """The committed schema plus one optional text feature per `attr:` column; other columns stay unknown to it.
+    """The committed schema plus the record's other facts and one text feature per `attr:` column, all optional.
+
+    Columns that are neither stay unknown to it.
 
     Args:
       committed: what every catalogue has.
@@ -45,7 +49,11 @@ def extend_schema(
     columns = {
         feature.path.step[0] for split in statistics for dataset in split.datasets for feature in dataset.features
     }
-    for name in sorted(column for column in columns if column.startswith(features.ATTRIBUTE_PREFIX)):
-        attribute = extended.feature.add(name=name, type=schema_pb2.BYTES)
-        attribute.value_count.max = 1
+    committed_names = {feature.name for feature in committed.feature}
+    facts = [name for name in FACTS if name in columns - committed_names]
+    attributes = sorted(column for column in columns if column.startswith(features.ATTRIBUTE_PREFIX))
+    for name in facts:
+        extended.feature.add(name=name, type=schema_pb2.BYTES)
+    for name in attributes:
+        extended.feature.add(name=name, type=schema_pb2.BYTES).value_count.max = 1
     return extended

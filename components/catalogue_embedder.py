@@ -4,10 +4,14 @@ TFX's BulkInferrer would copy every image back beside its vector; the gallery wa
 """
 
 import hashlib
+import heapq
 import io
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -18,15 +22,16 @@ from tfx.dsl.io import fileio
 from tfx.utils import path_utils
 
 from components import artifacts
-from components.tf_examples import StoredImage, decode
+from components.tf_examples import decode
 from lookalike.catalog.dead_letters import DataError
+from lookalike.catalog.product import CatalogImage
 from lookalike.configs.mounts import mounted_path, output_directory
 from lookalike.encoder.embedder import InProcessEmbedder
 from lookalike.release.contents import (
     CATALOGUE_FILE,
     EMBEDDINGS_FILE,
     Catalogue,
-    CatalogueRecord,
+    by_category,
     read_embeddings,
     write_catalogue,
     write_embeddings,
@@ -39,7 +44,7 @@ BATCH = 32  # 8 to 64 cost the same an image; a fixed one rounds alike in every 
 GALLERY = "gallery"
 QUERY = "query"
 Role = str
-Embedded = tuple[CatalogueRecord, npt.NDArray[np.float32]]
+Embedded = tuple[CatalogImage, npt.NDArray[np.float32]]
 
 
 @tfx.dsl.components.component(use_beam=True)
@@ -68,11 +73,10 @@ def CatalogueEmbedder(
     gallery, asked = (sorted(shards.glob(f"{role}-*")) for role in (GALLERY, QUERY))
     if not gallery:
         raise DataError(f"expected at least one image of the domain 'catalog' to search, got none in {examples.uri}")
-    vectors = np.concatenate([read_embeddings(shard / EMBEDDINGS_FILE) for shard in gallery])
-    write_embeddings(directory / EMBEDDINGS_FILE, vectors)
-    write_catalogue(directory / CATALOGUE_FILE, _records(gallery))
-    queries = (read_embeddings(shard / EMBEDDINGS_FILE) for shard in asked)
-    np.save(directory / artifacts.QUERIES_FILE, np.concatenate([vectors[:0], *queries]))  # [0, dim] where nothing asks
+    _merge(gallery, directory)
+    vectors = [read_embeddings(shard / EMBEDDINGS_FILE) for shard in asked]
+    no_query = read_embeddings(directory / EMBEDDINGS_FILE)[:0]  # [0, dim] where nothing asks
+    np.save(directory / artifacts.QUERIES_FILE, np.concatenate([no_query, *vectors]))
     shutil.rmtree(shards)
 
 
@@ -89,7 +93,7 @@ def _embed_split(pipeline: beam.Pipeline, split: str, file_pattern: str, encoder
     )
 
 
-def roles(serialized: bytes, held_out: bool) -> Iterator[tuple[Role, StoredImage]]:
+def roles(serialized: bytes, held_out: bool) -> Iterator[tuple[Role, CatalogImage]]:
     """What an image is for: catalogue images are the gallery, held-out ones ask.
 
     A held-out image that is in the gallery asks as its mirror image: a query must not be in the index it tries out.
@@ -102,7 +106,7 @@ def roles(serialized: bytes, held_out: bool) -> Iterator[tuple[Role, StoredImage
 
 
 class _Embed(beam.DoFn):
-    """Batches of (role, StoredImage) → (role, record, [dim] float32)."""
+    """Batches of (role, CatalogImage) → (role, the image with a thumbnail, [dim] float32)."""
 
     def __init__(self, encoder_dir: Path) -> None:
         self._encoder_dir = encoder_dir
@@ -110,31 +114,22 @@ class _Embed(beam.DoFn):
     def setup(self) -> None:
         self._embedder = InProcessEmbedder(self._encoder_dir)
 
-    def process(self, batch: Sequence[tuple[Role, StoredImage]]) -> Iterator[tuple[Role, Embedded]]:
+    def process(self, batch: Sequence[tuple[Role, CatalogImage]]) -> Iterator[tuple[Role, Embedded]]:
         jpegs = [_mirrored(image) if role == QUERY else image.jpeg for role, image in batch]
         for (role, image), vector in zip(batch, self._embedder.embed(jpegs), strict=True):
-            yield role, (_record(image), vector)
+            yield role, (_with_thumbnail(image), vector)
 
 
-def _mirrored(image: StoredImage) -> bytes:
+def _mirrored(image: CatalogImage) -> bytes:
     if image.domain != "catalog":
         return image.jpeg
     return _encode(ImageOps.mirror(Image.open(io.BytesIO(image.jpeg))), quality=95)
 
 
-def _record(image: StoredImage) -> CatalogueRecord:
+def _with_thumbnail(image: CatalogImage) -> CatalogImage:
     thumbnail = Image.open(io.BytesIO(image.jpeg))
     thumbnail.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-    return CatalogueRecord(
-        image_id=image.image_id,
-        product_id=image.product_id,
-        category=image.category,
-        title=image.title,
-        gender=image.gender,
-        price=image.price,
-        attributes=image.attributes,
-        thumbnail=_encode(thumbnail, quality=85),
-    )
+    return replace(image, jpeg=_encode(thumbnail, quality=85))
 
 
 def _encode(image: Image.Image, quality: int) -> bytes:
@@ -145,19 +140,35 @@ def _encode(image: Image.Image, quality: int) -> bytes:
 
 def _with_shard(item: tuple[Role, Embedded], split: str) -> tuple[str, Embedded]:
     role, embedded = item
-    shard = hashlib.sha256(embedded[0].image_id.encode()).digest()[0] % NUM_SHARDS
+    shard = hashlib.sha256(embedded[0].key.encode()).digest()[0] % NUM_SHARDS
     return f"{role}-{split}-{shard:05d}", embedded
 
 
 def _write_shard(item: tuple[str, Iterable[Embedded]], shards: Path) -> None:
     name, unsorted = item
-    embedded = sorted(unsorted, key=lambda pair: pair[0].image_id)
+    embedded = sorted(unsorted, key=lambda pair: by_category(pair[0]))
     directory = output_directory(str(shards / name))
-    write_catalogue(directory / CATALOGUE_FILE, (record for record, _ in embedded))
+    write_catalogue(directory / CATALOGUE_FILE, (image for image, _ in embedded))
     write_embeddings(directory / EMBEDDINGS_FILE, np.stack([vector for _, vector in embedded]))
 
 
-def _records(shards: Iterable[Path]) -> Iterator[CatalogueRecord]:
-    for shard in shards:
-        catalogue = Catalogue.open(shard / CATALOGUE_FILE)
-        yield from (catalogue.record(row) for row in range(len(catalogue)))
+def _merge(shards: Sequence[Path], directory: Path) -> None:
+    """Writes the rows of sorted shards as one sorted gallery, a row in memory at a time."""
+    catalogues = [Catalogue.open(shard / CATALOGUE_FILE) for shard in shards]
+    vectors = [read_embeddings(shard / EMBEDDINGS_FILE) for shard in shards]
+    gallery = np.lib.format.open_memmap(
+        directory / EMBEDDINGS_FILE, "w+", np.float32, (sum(map(len, vectors)), vectors[0].shape[1])
+    )
+
+    def rows() -> Iterator[CatalogImage]:
+        ordered = heapq.merge(*map(_numbered, catalogues, count()))
+        for row, (_, shard, shard_row) in enumerate(ordered):
+            gallery[row] = vectors[shard][shard_row]
+            yield replace(catalogues[shard].image(shard_row), jpeg=catalogues[shard].thumbnail(shard_row))
+
+    write_catalogue(directory / CATALOGUE_FILE, rows())
+    gallery.flush()
+
+
+def _numbered(catalogue: Catalogue, shard: int) -> Iterator[tuple[Any, int, int]]:
+    return ((by_category(catalogue.image(row)), shard, row) for row in range(len(catalogue)))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,15 +19,17 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components import artifacts
-from components.tf_examples import StoredImage, encode, write_records
+from components.tf_examples import encode, write_records
 from lookalike.catalog.dead_letters import DataError, DeadLetter, Reason, check_dead_letter_thresholds
 from lookalike.catalog.guarded_decoder import GuardedDecoder
-from lookalike.catalog.images import LOW_INFO, CanonicalImage, ImageRejected, read_original
-from lookalike.catalog.placement import DecodedImage, Placement, place
+from lookalike.catalog.images import LOW_INFO, CanonicalImage, ImageRejected, read_original, recipe
+from lookalike.catalog.placement import DecodedImage, PlacedCatalog, Placement, place
 from lookalike.catalog.product import SPLITS, CatalogImage
 from lookalike.catalog.sources import open_source
 from lookalike.catalog.taxonomy import Taxonomy
 from lookalike.configs.settings import IngestSettings
+
+log = logging.getLogger(__name__)
 
 IMAGES_PER_SHARD = 1000
 DEAD_LETTERS_FILE = "dead_letters.jsonl"
@@ -74,7 +77,7 @@ def _check_rows(rows: Sequence[CatalogImage]) -> None:
     if not any(row.domain == "catalog" for row in rows):
         raise DataError(f"expected images of the domain catalog to find, got {len(rows)} wild ones alone")
     try:
-        Taxonomy.from_categories(row.category for row in rows)
+        Taxonomy.from_categories(category for row in rows for category in row.categories)
     except ValueError as error:
         raise DataError(str(error)) from error
 
@@ -107,7 +110,7 @@ def _ingest(
     shards | "Write examples" >> beam.Map(_write_shard, examples_uri, num_shards)
     (
         placed.images
-        | "Categories" >> beam.Map(lambda placed: placed[1].category)
+        | "Categories" >> beam.FlatMap(lambda placed: placed[1].categories)
         | "Distinct" >> beam.Distinct()
         | "All categories" >> beam.combiners.ToList()
         | "Write taxonomy" >> beam.Map(_write_taxonomy, f"{taxonomy_uri}/{artifacts.TAXONOMY_FILE}")
@@ -126,7 +129,7 @@ def _ingest(
 
 
 class _Decode(beam.DoFn):
-    """CatalogImage → (CatalogImage, sha256 of the original, CanonicalImage), or a dead letter."""
+    """CatalogImage → the image with what its original tells, and its CanonicalImage; or a dead letter."""
 
     def __init__(self, longest_side_px: int) -> None:
         self._longest_side_px = longest_side_px
@@ -142,62 +145,66 @@ class _Decode(beam.DoFn):
         try:
             original = read_original(image.uri, sha256=image.sha256)
             canonical = self._decoder.canonicalise(original, image.crop)
-            yield image, hashlib.sha256(original).hexdigest(), canonical
         except ImageRejected as rejected:
             yield TaggedOutput("dead", DeadLetter.of(image, rejected.reason, rejected.detail))
+        else:
+            read = replace(
+                image,
+                sha256=hashlib.sha256(original).hexdigest(),
+                canonical_sha256=hashlib.sha256(canonical.jpeg).hexdigest(),
+                canonical_recipe=recipe(self._longest_side_px),
+            )
+            yield read, canonical
 
 
-def _facts(decoded: tuple[CatalogImage, str, CanonicalImage]) -> DecodedImage:
-    image, _, canonical = decoded
-    return DecodedImage(
-        image_id=image.image_id,
-        product_id=image.product_id,
-        category=image.category,
-        split=image.split,
-        span=image.span,
-        content=hashlib.sha256(canonical.jpeg).hexdigest(),
-        perceptual_hash=canonical.perceptual_hash,
-        low_info=LOW_INFO in canonical.flags,
-    )
+def _facts(decoded: tuple[CatalogImage, CanonicalImage]) -> DecodedImage:
+    image, canonical = decoded
+    return DecodedImage(image, canonical.perceptual_hash, LOW_INFO in canonical.flags)
 
 
-def _place(facts: list[DecodedImage], limits: IngestSettings) -> dict[str, Any]:
-    return place(
+def _place(facts: list[DecodedImage], limits: IngestSettings) -> PlacedCatalog:
+    placed = place(
         facts,
         near_duplicate_distance=limits.near_duplicate_distance,
         eval_fraction=limits.eval_fraction,
         test_fraction=limits.test_fraction,
         seed=limits.seed,
     )
+    if placed.pairs_across_splits:
+        log.warning(
+            "%d near-duplicate pairs lie across splits; their queries are not measured", placed.pairs_across_splits
+        )
+    return placed
 
 
 class _Place(beam.DoFn):
-    """A decoded image → (split, StoredImage), or a dead letter."""
+    """A decoded image → (split, CatalogImage with its picture), or a dead letter."""
 
-    def process(self, decoded: tuple[CatalogImage, str, CanonicalImage], placements: dict) -> Iterator[Any]:
-        image, sha256, canonical = decoded
-        outcome = placements[image.image_id]
+    def process(self, decoded: tuple[CatalogImage, CanonicalImage], catalog: PlacedCatalog) -> Iterator[Any]:
+        image, canonical = decoded
+        outcome = catalog.outcomes[image.stated_as]
         if isinstance(outcome, Placement):
-            yield outcome.split, StoredImage.of(image, canonical.jpeg, sha256, outcome.label)
+            placed = replace(image, label=outcome.label, seen_in=outcome.seen_in, jpeg=canonical.jpeg)
+            yield outcome.split, placed
         else:
-            yield TaggedOutput("dead", DeadLetter.of(image, outcome.reason, outcome.detail, sha256))
+            yield TaggedOutput("dead", DeadLetter.of(image, outcome.reason, outcome.detail))
 
 
-def _with_shard(placed: tuple[str, StoredImage], num_shards: int) -> tuple[tuple[str, int], tuple[str, bytes]]:
+def _with_shard(placed: tuple[str, CatalogImage], num_shards: int) -> tuple[tuple[str, int], tuple[str, str, bytes]]:
     split, image = placed
     shard = int.from_bytes(hashlib.sha256(image.image_id.encode()).digest()[:8], "big") % num_shards
-    return (split, shard), (image.image_id, encode(image))
+    return (split, shard), (image.image_id, image.key, encode(image))
 
 
 def _write_shard(
-    shard: tuple[tuple[str, int], Iterable[tuple[str, bytes]]], examples_uri: str, num_shards: int
+    shard: tuple[tuple[str, int], Iterable[tuple[str, str, bytes]]], examples_uri: str, num_shards: int
 ) -> None:
     (split, number), images = shard
     directory = f"{examples_uri}/{artifacts.SPLIT_PREFIX}{split}"
     fileio.makedirs(directory)
     write_records(
         f"{directory}/images-{number:05d}-of-{num_shards:05d}.tfrecord",
-        (record for _, record in sorted(images)),
+        (record for _, _, record in sorted(images)),
     )
 
 

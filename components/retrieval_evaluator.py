@@ -12,8 +12,9 @@ from tfx.utils import path_utils
 from components import artifacts
 from components.retrieval_page import render_page
 from components.review_evidence import CandidateIdentity, EmbeddedImages, write_review_evidence
-from components.tf_examples import StoredImage, read_images
+from components.tf_examples import read_images
 from components.verdict import Verdict
+from lookalike.catalog.product import CatalogImage
 from lookalike.configs.mounts import mounted_path, output_directory
 from lookalike.configs.settings import EvaluationSettings
 from lookalike.encoder.embedder import InProcessEmbedder, embed_all
@@ -96,10 +97,11 @@ def judge(candidate: dict[str, Any], baseline: dict[str, Any] | None, limits: Ev
 
 def _queries_and_gallery(
     examples: tfx.types.standard_artifacts.Examples, max_gallery_images: int
-) -> tuple[list[StoredImage], list[StoredImage]]:
+) -> tuple[list[CatalogImage], list[CatalogImage]]:
     """The held-out images, and the catalogue images they search: held-out ones first, then others up to a limit."""
-    queries = list(read_images(examples.path(split=artifacts.HELD_OUT_SPLIT) + "/*"))
-    gallery = [image for image in queries if image.domain == "catalog"]
+    held_out = list(read_images(examples.path(split=artifacts.HELD_OUT_SPLIT) + "/*"))
+    gallery = [image for image in held_out if image.domain == "catalog"]
+    queries = [image for image in held_out if not image.seen_in]  # the others show what may have been trained on
     others = (
         split for split in artifact_utils.decode_split_names(examples.split_names) if split != artifacts.HELD_OUT_SPLIT
     )
@@ -111,7 +113,7 @@ def _queries_and_gallery(
     return queries, gallery
 
 
-def _ask(encoder: Path, queries: list[StoredImage], gallery: list[StoredImage]) -> EmbeddedImages:
+def _ask(encoder: Path, queries: list[CatalogImage], gallery: list[CatalogImage]) -> EmbeddedImages:
     embed = InProcessEmbedder(encoder).embed
     return EmbeddedImages(
         queries=queries,

@@ -10,8 +10,8 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from components.tf_examples import StoredImage
 from components.verdict import Verdict
+from lookalike.catalog.product import CatalogImage
 from lookalike.retrieval.headline import headline
 from lookalike.retrieval.metrics import METRICS, RetrievalEvaluation
 
@@ -26,8 +26,8 @@ def render_page(
     report: Mapping[str, Any],
     verdict: Verdict,
     measured: RetrievalEvaluation,
-    queries: Sequence[StoredImage],
-    gallery: Sequence[StoredImage],
+    queries: Sequence[CatalogImage],
+    gallery: Sequence[CatalogImage],
     num_pictured: int,
 ) -> str:
     """The page, whole in itself: pictures are inline.
@@ -84,7 +84,7 @@ def _rows(candidate: Metrics, serving: Metrics | None) -> list[tuple[str, Metric
     return [(name, values, serving and serving[name]) for name, values in answered.items()]
 
 
-def _picture(image: StoredImage) -> dict[str, Any]:
+def _picture(image: CatalogImage) -> dict[str, Any]:
     thumbnail = Image.open(io.BytesIO(image.jpeg))
     thumbnail.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
     encoded = io.BytesIO()

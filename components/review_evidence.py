@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from components.tf_examples import StoredImage
+from lookalike.catalog.product import CatalogImage
 from lookalike.retrieval.exact import Neighbours, search
 from lookalike.review.evidence import (
     GRID_SIZE,
@@ -34,8 +34,8 @@ class EmbeddedImages:
       gallery_embeddings: [num_gallery, dim] float32, L2-normalised.
     """
 
-    queries: Sequence[StoredImage]
-    gallery: Sequence[StoredImage]
+    queries: Sequence[CatalogImage]
+    gallery: Sequence[CatalogImage]
     query_embeddings: npt.NDArray[np.float32]
     gallery_embeddings: npt.NDArray[np.float32]
 
@@ -73,7 +73,7 @@ def write_review_evidence(
         query = candidate.queries[row]
         queries.append(
             EvidenceQuery(
-                query_id=query.image_id,
+                query_id=query.key,
                 image_sha256=_keep(query, pictures),
                 category=query.category,
                 product_id=query.product_id,
@@ -90,16 +90,16 @@ def write_review_evidence(
     write_evidence(Evidence(candidate=who, queries=tuple(queries)), directory)
 
 
-def _draw(queries: Sequence[StoredImage], model_sha256: str, num_queries: int) -> list[int]:
+def _draw(queries: Sequence[CatalogImage], model_sha256: str, num_queries: int) -> list[int]:
     wild = [row for row, image in enumerate(queries) if image.domain == "wild"]
 
     def by_hash(row: int) -> bytes:
-        return hashlib.sha256(f"{model_sha256}:{queries[row].image_id}".encode()).digest()
+        return hashlib.sha256(f"{model_sha256}:{queries[row].key}".encode()).digest()
 
     return sorted(wild or range(len(queries)), key=by_hash)[:num_queries]
 
 
-Grid = list[tuple[StoredImage, float]]
+Grid = list[tuple[CatalogImage, float]]
 
 
 def _grids(images: EmbeddedImages, rows: Sequence[int]) -> list[Grid]:
@@ -108,12 +108,12 @@ def _grids(images: EmbeddedImages, rows: Sequence[int]) -> list[Grid]:
     return [_grid(images, images.queries[row], found, place) for place, row in enumerate(rows)]
 
 
-def _grid(images: EmbeddedImages, query: StoredImage, found: Neighbours, place: int) -> Grid:
+def _grid(images: EmbeddedImages, query: CatalogImage, found: Neighbours, place: int) -> Grid:
     """The best image of each of the nearest products, the photo itself left out."""
-    best: dict[str, tuple[StoredImage, float]] = {}
+    best: dict[str, tuple[CatalogImage, float]] = {}
     for item, score in zip(found.ids[place].tolist(), found.scores[place].tolist(), strict=True):
         image = images.gallery[item]
-        if image.image_id != query.image_id:
+        if image.picture != query.picture:
             best.setdefault(image.product_id, (image, score))
     return list(best.values())[:GRID_SIZE]
 
@@ -127,7 +127,7 @@ def _results(grid: Grid, pictures: dict[str, bytes]) -> tuple[EvidenceResult, ..
     )
 
 
-def _keep(image: StoredImage, pictures: dict[str, bytes]) -> str:
+def _keep(image: CatalogImage, pictures: dict[str, bytes]) -> str:
     """Remembers the picture and gives it a name that tells nothing about the arm it came from."""
     sha256 = hashlib.sha256(image.jpeg).hexdigest()
     pictures[sha256] = image.jpeg

@@ -1,98 +1,66 @@
 """One image as a tf.Example and back: the only place that knows how a feature is packed."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from lookalike.catalog.product import CatalogImage
+from lookalike.catalog.product import FIELDS, CatalogImage, Kind, Reach, from_columns, to_columns
 from transform import features
 
-
-@dataclass(frozen=True)
-class StoredImage:
-    """An image as the pipeline keeps it.
-
-    Attributes:
-      jpeg: the canonical image.
-      label: the category when it is a leaf of the taxonomy, else ''.
-      sha256: hex, of the original file.
-      attributes: name to value; missing values are absent.
-    """
-
-    image_id: str
-    product_id: str
-    jpeg: bytes
-    category: str
-    label: str
-    domain: str
-    span: str
-    title: str
-    price: float | None
-    gender: str
-    sha256: str
-    attributes: Mapping[str, str]
-
-    @classmethod
-    def of(cls, image: CatalogImage, jpeg: bytes, sha256: str, label: str) -> "StoredImage":
-        """Joins what the source said of an image with what ingest found out."""
-        return cls(
-            image_id=image.image_id,
-            product_id=image.product_id,
-            jpeg=jpeg,
-            category=image.category,
-            label=label,
-            domain=image.domain,
-            span=image.span,
-            title=image.title,
-            price=image.price,
-            gender=image.gender,
-            sha256=sha256,
-            attributes=image.attributes,
-        )
+_LISTS = frozenset(one.name for one in FIELDS if one.kind is Kind.TEXTS)
 
 
-_TEXTS = (
-    features.IMAGE_ID,
-    features.PRODUCT_ID,
-    features.CATEGORY,
-    features.LABEL,
-    features.DOMAIN,
-    features.SPAN,
-    features.TITLE,
-    features.GENDER,
-    features.SHA256,
-)
-
-
-def encode(image: StoredImage) -> bytes:
-    """The serialised tf.Example, the same bytes for the same image."""
-    columns = {features.IMAGE: _bytes(image.jpeg)}
-    columns |= {name: _bytes(getattr(image, name).encode()) for name in _TEXTS}
-    columns |= {features.ATTRIBUTE_PREFIX + name: _bytes(value.encode()) for name, value in image.attributes.items()}
-    if image.price is not None:
-        columns[features.PRICE] = tf.train.Feature(float_list=tf.train.FloatList(value=[image.price]))
-    example = tf.train.Example(features=tf.train.Features(feature=columns))
+def encode(image: CatalogImage) -> bytes:
+    """The serialised tf.Example, picture included; the same bytes for the same image."""
+    packed = {features.IMAGE: _bytes([image.jpeg])}
+    for name, value in to_columns(image, Reach.EXAMPLES).items():
+        packed |= _pack(name, value)
+    example = tf.train.Example(features=tf.train.Features(feature=packed))
     return example.SerializeToString(deterministic=True)
 
 
-def decode(serialized: bytes) -> StoredImage:
-    """The inverse of `encode`, for prices of up to seven digits."""
-    columns = tf.train.Example.FromString(serialized).features.feature
-    price = columns[features.PRICE].float_list.value if features.PRICE in columns else ()
-    prefix = features.ATTRIBUTE_PREFIX
-    return StoredImage(
-        jpeg=_value(columns[features.IMAGE]),
-        # A tf.Example keeps float32; the shortest text that means this very number is what the source said.
-        price=float(str(np.float32(price[0]))) if price else None,
-        attributes={
-            name.removeprefix(prefix): _value(columns[name]).decode()
-            for name in sorted(columns)
-            if name.startswith(prefix)
-        },
-        **{name: _value(columns[name]).decode() for name in _TEXTS},
-    )
+def decode(serialized: bytes) -> CatalogImage:
+    """The inverse of `encode`; a feature that is not there is an absent value, as in an example of an older version."""
+    packed = tf.train.Example.FromString(serialized).features.feature
+    columns: dict[str, Any] = {"attributes": {}}
+    for name in sorted(packed):
+        if name.startswith(features.ATTRIBUTE_PREFIX):
+            columns["attributes"][name.removeprefix(features.ATTRIBUTE_PREFIX)] = _text(packed[name])[0]
+        elif name != features.IMAGE:
+            columns[name] = _unpack(name, packed[name])
+    return from_columns(columns, jpeg=packed[features.IMAGE].bytes_list.value[0])
+
+
+def _pack(name: str, value: Any) -> dict[str, tf.train.Feature]:
+    match value:
+        case str():
+            return {name: _bytes([value.encode()])}
+        case list():
+            return {name: _bytes([text.encode() for text in value])}
+        case float():
+            return {name: tf.train.Feature(float_list=tf.train.FloatList(value=[value]))}
+        case None:
+            return {}
+        case _:
+            return {features.ATTRIBUTE_PREFIX + key: _bytes([text.encode()]) for key, text in value.items()}
+
+
+def _unpack(name: str, feature: tf.train.Feature) -> Any:
+    if feature.WhichOneof("kind") == "float_list":
+        # A tf.Example keeps float32; the shortest text that means this very number is what an older source said.
+        return float(str(np.float32(feature.float_list.value[0])))
+    texts = _text(feature)
+    return texts if name in _LISTS else texts[0]
+
+
+def _text(feature: tf.train.Feature) -> list[str]:
+    return [value.decode() for value in feature.bytes_list.value]
+
+
+def _bytes(values: Iterable[bytes]) -> tf.train.Feature:
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
 
 
 def write_records(path: str, records: Iterable[bytes]) -> None:
@@ -104,16 +72,8 @@ def write_records(path: str, records: Iterable[bytes]) -> None:
     tf.io.gfile.rename(partial, path, overwrite=True)
 
 
-def read_images(file_pattern: str) -> Iterable[StoredImage]:
+def read_images(file_pattern: str) -> Iterator[CatalogImage]:
     """Every image of the files, in the order of their names."""
     files = sorted(tf.io.gfile.glob(file_pattern))
     for record in tf.data.TFRecordDataset(files).as_numpy_iterator():
         yield decode(record)
-
-
-def _bytes(value: bytes) -> tf.train.Feature:
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-
-def _value(feature: tf.train.Feature) -> bytes:
-    return feature.bytes_list.value[0]

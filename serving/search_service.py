@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,11 +23,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lookalike.catalog.images import ImageRejected, canonicalise
+from lookalike.catalog.product import to_answer
 from lookalike.catalog.taxonomy import parse_category
 from lookalike.encoder.embedder import EmbedderUnavailable, parse_encoder_url
 from lookalike.http.server import BodyLimit, HttpServer
 from lookalike.release.store import ReleaseStore
-from serving.searcher import CurrentRelease, Hit, LiveRelease, NoReleaseError, UnknownCategoryError, load_release
+from serving.searcher import CurrentRelease, Hit, LiveRelease, NoReleaseError, load_release
+from serving.subtrees import UnknownCategoryError
 
 _STATIC = Path(__file__).parent / "static"
 _PAGE_FILES = {"/": "index.html", "/search.css": "search.css", "/search.js": "search.js", "/icon.svg": "icon.svg"}
@@ -166,10 +168,8 @@ def search_release(live: LiveRelease, request: SearchRequest) -> dict[str, Any]:
 
 
 def _describe(rank: int, hit: Hit, version: int) -> dict[str, Any]:
-    document = asdict(hit)
-    row = document.pop("row")
-    thumbnail_url = f"/v1/thumbnails/{version}/{row}.jpg"
-    return {"rank": rank, **document, "score": round(hit.score, 6), "thumbnail_url": thumbnail_url}
+    thumbnail_url = f"/v1/thumbnails/{version}/{hit.row}.jpg"
+    return {"rank": rank, "score": round(hit.score, 6), **to_answer(hit.image), "thumbnail_url": thumbnail_url}
 
 
 def describe_release(live: LiveRelease) -> dict[str, Any]:

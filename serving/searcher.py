@@ -13,14 +13,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from lookalike.catalog.images import canonicalise
-from lookalike.catalog.taxonomy import SEPARATOR, parse_category
+from lookalike.catalog.product import CatalogImage
+from lookalike.catalog.taxonomy import parse_category
 from lookalike.encoder.embedder import Embedder, EmbedderUnavailable, open_embedder
-from lookalike.errors import EXIT_USAGE, UserError
 from lookalike.release import contents
 from lookalike.release.contents import Catalogue
 from lookalike.release.store import Release, ReleaseStore
 from lookalike.retrieval import exact
 from lookalike.retrieval.scann_index import ScannIndex
+from serving.subtrees import Rows, Subtrees, row_numbers
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ _MAX_LOAD_ATTEMPTS = 3
 _SIDE_FACT = "longest_side_px"
 
 Vector = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
+Matrix = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,7 @@ class Hit:
 
     row: int
     score: float
-    image_id: str
-    product_id: str
-    category: str
-    title: str
-    price: float | None
-
-
-class UnknownCategoryError(UserError, code="UNKNOWN_CATEGORY", exit_status=EXIT_USAGE):
-    """No image of the release has this category or one below it."""
+    image: CatalogImage
 
 
 class Searcher:
@@ -67,7 +60,7 @@ class Searcher:
         self._embeddings = embeddings
         products, self._product_of_row = _number(catalogue.product_ids)
         self.num_products = len(products)
-        self._rows_by_category = _rows_by_category(catalogue)
+        self._subtrees = Subtrees(catalogue)
 
     @classmethod
     def open(cls, release: Release) -> "Searcher":
@@ -103,22 +96,19 @@ class Searcher:
         levels = parse_category(category)
         if not levels:
             return self._best_products(lambda num: self.index.search(query, num), self.index.size, k)
-        rows = self._rows_below(levels)
-        vectors = self._embeddings[rows]
+        subtree = self._subtrees.below(levels)
+        parts = [(row_numbers(rows), self._embeddings[rows]) for rows in (subtree.main, subtree.others)]
 
         def ask(num_images: int) -> exact.Neighbours:
-            found = exact.search(query, vectors, num_images)
-            return exact.Neighbours(rows[found.ids], found.scores)
+            return _side_by_side(
+                [_search_part(query, rows, vectors, num_images) for rows, vectors in parts if len(rows)]
+            )
 
-        return self._best_products(ask, len(rows), k)
+        return self._best_products(ask, sum(len(rows) for rows, _ in parts), k)
 
     def category_sizes(self) -> dict[str, int]:
         """Number of images at or below every category path, in path order."""
-        sizes: dict[tuple[str, ...], int] = {}
-        for levels, rows in self._rows_by_category:
-            for depth in range(1, len(levels) + 1):
-                sizes[levels[:depth]] = sizes.get(levels[:depth], 0) + len(rows)
-        return {SEPARATOR.join(levels): size for levels, size in sorted(sizes.items())}
+        return self._subtrees.sizes()
 
     def _best_products(self, ask: Callable[[int], exact.Neighbours], num_images: int, k: int) -> list[Hit]:
         """Asks for more images until they hold k products: the best images of a list hold its best products."""
@@ -138,23 +128,18 @@ class Searcher:
         return rows[first], scores[first]
 
     def _hit(self, row: int, score: float) -> Hit:
-        record = self.catalogue.record(row)
-        return Hit(row, score, record.image_id, record.product_id, record.category, record.title, record.price)
-
-    def _rows_below(self, prefix: tuple[str, ...]) -> Rows:
-        parts = [rows for levels, rows in self._rows_by_category if levels[: len(prefix)] == prefix]
-        if not parts:
-            raise UnknownCategoryError(f"category must be one of the release's, got {SEPARATOR.join(prefix)!r}")
-        return np.sort(np.concatenate(parts))
+        return Hit(row, score, self.catalogue.image(row))
 
 
-def _rows_by_category(catalogue: Catalogue) -> list[tuple[tuple[str, ...], Rows]]:
-    """Pairs, not a mapping: two spellings may name one category."""
-    categories, category_of_row = _number(catalogue.categories)
-    return [
-        (parse_category(category), np.flatnonzero(category_of_row == number))
-        for number, category in enumerate(categories)
-    ]
+def _search_part(query: Matrix, rows: Rows, vectors: Matrix, num_images: int) -> exact.Neighbours:
+    found = exact.search(query, vectors, min(num_images, len(rows)))
+    return exact.Neighbours(rows[found.ids], found.scores)
+
+
+def _side_by_side(found: Sequence[exact.Neighbours]) -> exact.Neighbours:
+    return exact.Neighbours(
+        np.concatenate([part.ids for part in found], axis=1), np.concatenate([part.scores for part in found], axis=1)
+    )
 
 
 def _number(values: Sequence[str]) -> tuple[list[str], Rows]:

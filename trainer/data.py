@@ -63,7 +63,7 @@ def load_images(file_patterns: Sequence[str], transform: tft.TFTransformOutput, 
         label_ids=values[features.LABEL_ID],
         product_ids=np.unique(values[features.PRODUCT_ID], return_inverse=True)[1],
         table=RetrievalTable(
-            image_id=_text(values[features.IMAGE_ID]),
+            picture=_text(values[features.CANONICAL_SHA256]),
             product_id=_text(values[features.PRODUCT_ID]),
             category=_text(values[features.LABEL]),
             domain=_text(values[features.DOMAIN]),

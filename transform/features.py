@@ -12,6 +12,7 @@ TITLE = "title"
 GENDER = "gender"
 PRICE = "price"  # optional
 SHA256 = "sha256"  # of the original file
+CANONICAL_SHA256 = "canonical_sha256"  # of IMAGE: equal for images that show the very same picture
 ATTRIBUTE_PREFIX = "attr:"  # one optional feature per attribute of the source
 
 # Transformed features: what the trainer sees.

@@ -19,7 +19,7 @@ def preprocessing_fn(inputs: Mapping[str, tf.Tensor], custom_config: Mapping[str
     label_id = tft.compute_and_apply_vocabulary(
         inputs[features.LABEL], default_value=-1, vocab_filename=features.LABEL_VOCABULARY
     )
-    passed_on = (features.IMAGE_ID, features.PRODUCT_ID, features.CATEGORY, features.LABEL, features.DOMAIN)
+    passed_on = (features.CANONICAL_SHA256, features.PRODUCT_ID, features.CATEGORY, features.LABEL, features.DOMAIN)
     return {
         features.PIXELS: image_ops.decode_and_resize(inputs[features.IMAGE], custom_config["image_size_px"]),
         features.LABEL_ID: label_id,

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 
 import imagehash
 import numpy as np
+import PIL
 from PIL import ExifTags, Image, ImageFile, ImageStat
+from PIL import features as pillow_features
 
 from lookalike.catalog.dead_letters import Reason
 from lookalike.catalog.product import Crop, check_crop
@@ -25,6 +27,7 @@ from lookalike.errors import EXIT_BAD_DATA, UserError
 ANIMATED = "ANIMATED"
 LOW_INFO = "LOW_INFO"
 
+_RECIPE = 1  # raised whenever `canonicalise` comes to give other pixels or bytes for the same file
 _JPEG_QUALITY = 95
 _LOW_INFO_STD = 2.0
 # Decoding a JPEG at 1/2, 1/4 or 1/8 scale is several times faster; with at least this much left to reduce,
@@ -96,6 +99,15 @@ class CanonicalImage:
     height: int
     perceptual_hash: int
     flags: tuple[str, ...] = ()
+
+
+def recipe(longest_side_px: int) -> str:
+    """The version of what makes a canonical image: our own steps, its size, and the libraries that decode and encode.
+
+    Two canonical images of one recipe and one original are the same bytes.
+    """
+    turbo = pillow_features.version("libjpeg_turbo")
+    return f"{_RECIPE}/{longest_side_px}px/rgb/pillow-{PIL.__version__}/libjpeg-turbo-{turbo}"
 
 
 class ImageRejected(UserError, code="IMAGE_REJECTED", exit_status=EXIT_BAD_DATA):  # noqa: N818 - an outcome

@@ -9,8 +9,9 @@ import logging
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -18,21 +19,9 @@ from typing import Any
 
 from lookalike.catalog.dead_letters import DataError, DeadLetter, Reason
 from lookalike.catalog.manifests import MANIFEST_SUFFIXES, ManifestRow, read_manifest
-from lookalike.catalog.product import CatalogImage, Crop
-from lookalike.catalog.taxonomy import SEPARATOR, parse_category
+from lookalike.catalog.product import COLUMNS, FIELDS, CatalogImage, Field, Kind, parse_crop, parse_price
+from lookalike.catalog.taxonomy import SEPARATOR, CategoryId, parse_category, rename_category
 
-COLUMNS = (
-    "image",
-    "product_id",
-    "category",
-    "domain",
-    "split",
-    "title",
-    "price",
-    "gender",
-    "crop",
-    "sha256",
-)
 ATTRIBUTE_PREFIX = "attr:"
 
 # Formats that are refused later are listed too: a photo that cannot be used is counted, not passed over.
@@ -55,7 +44,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Source:
-    """What a source holds: usable rows sorted by image_id, what was set aside, and the spans that were read.
+    """What a source holds: usable rows sorted by name and product, what was set aside, and the spans that were read.
 
     spans: oldest first; empty when the source has none.
     """
@@ -73,8 +62,8 @@ class _UnusableError(Exception):
         self.reason = reason
 
 
-def open_source(source: str, *, window_spans: int) -> Source:
-    """The rows of a catalogue.
+def open_source(source: str, *, window_spans: int, renamed: Mapping[CategoryId, CategoryId] | None = None) -> Source:
+    """The rows of a catalogue; all images of a product carry the same facts of it.
 
     source: one of
       - a manifest file; `image` is a path relative to its folder;
@@ -83,8 +72,11 @@ def open_source(source: str, *, window_spans: int) -> Source:
         folder are unlabelled;
       - a folder of span=YYYY-MM-DD folders, each one of the two above: the newest window_spans are read.
 
-    An image_id that comes twice keeps its newest row. Hidden files and files without an image's extension are
-    ignored in folders; unknown columns are ignored with a warning.
+    renamed: old → new ids of categories that have moved; what lies below them moves along.
+
+    An image of a product that comes twice keeps its newest row. A fact of a product is what its newest row that states
+    it says; its categories are all that its newest span with any states, the first one first. Hidden files and files
+    without an image's extension are ignored in folders; unknown columns are ignored with a warning.
 
     Raises DataError when nothing usable is there, in the source or in one of its spans, and when a manifest
     cannot be read at all; ValueError when window_spans is below 1.
@@ -95,7 +87,8 @@ def open_source(source: str, *, window_spans: int) -> Source:
     if not path.exists():
         raise DataError(f"a source must be a folder or a manifest on a mounted file system, got {source}")
     parts = [_open_part(location, span) for span, location in _locations(path, window_spans)]
-    rows, superseded = _keep_newest(row for part in parts for row in part.rows)
+    stated = [_renamed(row, renamed or {}) for part in parts for row in part.rows]
+    rows, superseded = _keep_newest(_with_facts_of_products(stated))
     dead = [letter for part in parts for letter in part.dead]
     return Source(rows, dead + superseded, [span for part in parts for span in part.spans])
 
@@ -107,8 +100,8 @@ def fingerprint(source: Source) -> str:
     """
     digest = hashlib.sha256()
     for row in source.rows:
-        facts, content = asdict(replace(row, uri="")), row.sha256 or _content_sha256(row.uri)
-        digest.update(json.dumps([facts, content], sort_keys=True).encode())
+        facts = {one.name: getattr(row, one.name) for one in FIELDS if one.name != "uri"}
+        digest.update(json.dumps([facts, row.sha256 or _content_sha256(row.uri)], sort_keys=True).encode())
     for letter in source.dead:
         digest.update(json.dumps([letter.image_id, letter.reason.value, letter.span]).encode())
     return digest.hexdigest()
@@ -168,23 +161,53 @@ def _manifest_in(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
+def _renamed(row: CatalogImage, renamed: Mapping[CategoryId, CategoryId]) -> CatalogImage:
+    return _in_categories(row, [rename_category(category, renamed) for category in row.categories]) if renamed else row
+
+
+def _in_categories(row: CatalogImage, categories: Iterable[CategoryId]) -> CatalogImage:
+    """The row in a set of categories, the first one first."""
+    first, *others = dict.fromkeys(categories) or [""]
+    return replace(row, category=first, other_categories=tuple(others))
+
+
+def _with_facts_of_products(rows: Sequence[CatalogImage]) -> Iterator[CatalogImage]:
+    """Every row with the facts of its whole product. Rows come oldest first."""
+    products: dict[str, list[CatalogImage]] = defaultdict(list)
+    for row in rows:
+        products[row.product_id].append(row)
+    facts = {product_id: _facts(stated) for product_id, stated in products.items() if len(stated) > 1}
+    for row in rows:
+        yield replace(row, **facts[row.product_id]) if row.product_id in facts else row
+
+
+def _facts(rows: Sequence[CatalogImage]) -> dict[str, Any]:
+    """What the rows of one product say of it, the newer word before the older."""
+    facts: dict[str, Any] = {}
+    for one in FIELDS:
+        values = [value for row in rows if (value := getattr(row, one.name))] if one.of_product else []
+        if values and one.kind is Kind.ATTRIBUTES:
+            facts[one.name] = {name: text for stated in values for name, text in stated.items()}
+        elif values:
+            facts[one.name] = values[-1]
+    categorised = [row for row in rows if row.category]
+    newest = [category for row in categorised if row.span == categorised[-1].span for category in row.categories]
+    first, *others = dict.fromkeys(newest) or [""]
+    return facts | {"category": first, "other_categories": tuple(others)}
+
+
 def _keep_newest(rows: Iterable[CatalogImage]) -> tuple[list[CatalogImage], list[DeadLetter]]:
-    """One row for each image_id, the last that comes; the others as dead letters."""
-    newest: dict[str, CatalogImage] = {}
+    """One row for each image of a product, the last that comes; the others as dead letters."""
+    newest: dict[tuple[str, str, tuple[float, ...]], CatalogImage] = {}
     dead: list[DeadLetter] = []
     for row in rows:
-        if (older := newest.get(row.image_id)) is not None:
-            dead.append(_superseded(older, row))
-        newest[row.image_id] = row
-    return [newest[image_id] for image_id in sorted(newest)], dead
-
-
-def _superseded(older: CatalogImage, newer: CatalogImage) -> DeadLetter:
-    if older.span == newer.span and older.category != newer.category:  # on a later day, it is a correction
-        detail = f"an image must have one category, the same source also states {newer.category!r}"
-        return DeadLetter.of(older, Reason.CONFLICTING_LABEL, detail)
-    where = f"span {newer.span}" if newer.span else "a later row"
-    return DeadLetter.of(older, Reason.DUPLICATE_ID, f"an image_id must come once, {where} has it too")
+        if (older := newest.get(row.stated_as)) is not None:
+            where = f"span {row.span}" if row.span else "a later row"
+            dead.append(
+                DeadLetter.of(older, Reason.DUPLICATE_ID, f"an image of a product must come once, {where} has it")
+            )
+        newest[row.stated_as] = row
+    return [row for _, row in sorted(newest.items())], dead
 
 
 # Folders of classes
@@ -257,7 +280,7 @@ def _row(cells: Mapping[str, Any], root: Path, span: str, where: str = "") -> Ca
 
 def _category_or_none(cells: Mapping[str, Any]) -> str:
     try:
-        return _category(cells)
+        return next(iter(_categories(cells.get("category"))), "")
     except ValueError:
         return ""
 
@@ -271,21 +294,20 @@ def _dead(image_id: str, reason: Reason, detail: str, span: str, category: str =
 def _parse_row(cells: Mapping[str, Any], root: Path, span: str) -> CatalogImage:
     """Raises ValueError naming the column, or _UnusableError when the path is at fault."""
     image_id, path = _locate(_cell(cells, "image"), root)
-    return CatalogImage(
-        image_id=image_id,
-        product_id=_cell(cells, "product_id"),
-        uri=str(path),
-        category=_category(cells),
-        domain=_cell(cells, "domain") or "catalog",
-        split=_cell(cells, "split"),
-        title=_cell(cells, "title"),
-        price=_price(_cell(cells, "price")),
-        gender=_cell(cells, "gender"),
-        crop=_crop(cells.get("crop")),
-        attributes=_attributes(cells),
-        span=span,
-        sha256=_sha256(_cell(cells, "sha256")),
-    )
+    facts = {one.name: _value(one, cells) for one in FIELDS if one.column and one.name not in ("image_id", "category")}
+    row = CatalogImage(image_id, uri=str(path), span=span, attributes=_attributes(cells), **facts)
+    return _in_categories(row, _categories(cells.get("category")))
+
+
+def _value(one: Field, cells: Mapping[str, Any]) -> Any:
+    if one.kind is Kind.CROP:
+        return parse_crop(cells.get(one.column))
+    text = _cell(cells, one.column)
+    return _READ.get(one.name, _as_it_is)(text)
+
+
+def _as_it_is(text: str) -> str:
+    return text
 
 
 def _locate(image: str, root: Path) -> tuple[str, Path]:
@@ -335,27 +357,11 @@ def _check_text(column: str, text: str) -> None:
         raise ValueError(f"{column[:40]} must be Unicode text without NUL, got {text[:40]!a}")
 
 
-def _category(cells: Mapping[str, Any]) -> str:
-    return SEPARATOR.join(parse_category(_cell(cells, "category")))
-
-
-def _price(text: str) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        raise ValueError(f"price must be a number, got {text[:40]!r}") from None
-
-
-def _crop(value: Any) -> Crop | None:
-    """From 'x,y,width,height', or a list of four numbers; None where it is missing."""
-    numbers = value.replace(",", " ").split() if isinstance(value, str) else value
-    if numbers is None or numbers == [] or numbers != numbers:
-        return None
-    try:
-        x, y, width, height = (float(number) for number in numbers)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"crop must be x,y,width,height in 0…1, got {str(value)[:40]!r}") from None
-    return x, y, width, height
+def _categories(cell: Any) -> list[CategoryId]:
+    """The categories of a cell, which holds one path or a list of them."""
+    paths = cell if isinstance(cell, list | tuple) else [cell]
+    texts = [SEPARATOR.join(parse_category(_cell({"category": path}, "category"))) for path in paths]
+    return [text for text in texts if text]
 
 
 def _attributes(cells: Mapping[str, Any]) -> dict[str, str]:
@@ -370,3 +376,13 @@ def _sha256(text: str) -> str:
     if text and not _SHA256.fullmatch(text.lower()):
         raise ValueError(f"sha256 must be 64 hexadecimal digits, got {text[:80]!r}")
     return text.lower()
+
+
+# How the text of a column is read where it is not kept as it is.
+_READ = {
+    "domain": lambda text: text or "catalog",
+    "price": parse_price,
+    "currency": str.upper,  # ISO 4217 writes EUR
+    "availability": lambda text: "_".join(text.casefold().split()),  # "In stock" and in_stock are one value
+    "sha256": _sha256,
+}

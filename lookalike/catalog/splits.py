@@ -5,8 +5,9 @@ A group is never divided, so that nothing the model trained on is asked for in i
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
+from typing import NamedTuple
 
 from lookalike.catalog.product import SPLITS
 
@@ -50,43 +51,100 @@ def _candidates(distinct: Iterable[int]) -> Iterator[tuple[int, int]]:
         yield from combinations(bucket, 2)
 
 
-def group_ids(product_ids: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[str]:
-    """The group of each image: images are in one group when a chain of shared products and pairs joins them.
+class Group(NamedTuple):
+    """Products that are never divided.
 
-    product_ids: one an image.   pairs: indices of images that show one picture.
-    Returns one key an image, the smallest product id of its group.
+    Attributes:
+      name: the smallest product id it had when it was made; kept for life.
+      split: train, eval or test.
     """
-    parent = {product_id: product_id for product_id in product_ids}
 
-    def root(product_id: str) -> str:
-        while parent[product_id] != product_id:
-            parent[product_id] = parent[parent[product_id]]  # halve the path
-            product_id = parent[product_id]
-        return product_id
-
-    for i, j in pairs:
-        smaller, larger = sorted((root(product_ids[i]), root(product_ids[j])))
-        parent[larger] = smaller
-    return [root(product_id) for product_id in product_ids]
+    name: str
+    split: str
 
 
-def assign_split(group: str, explicit: Iterable[str], *, eval_fraction: float, test_fraction: float, seed: int) -> str:
-    """The split of a group: 'train', 'eval' or 'test'.
+def assign_groups(
+    products: Sequence[tuple[str, str]],
+    pairs: Iterable[tuple[int, int]],
+    *,
+    known: Mapping[str, Group],
+    eval_fraction: float,
+    test_fraction: float,
+    seed: int,
+) -> dict[str, Group]:
+    """The group of each product; those that a chain of shared products and pairs joins get one.
 
-    explicit: the splits that the source states for the group's images ('' = none); where they disagree the
-    most held-out one wins (test, then eval, then train), so that what must not be trained on never is.
-    Without one, a hash of seed and group decides: it depends on nothing else, so tomorrow's run agrees.
+    products: product id and stated split ('' = none) of each image.   pairs: indices of images that show one picture.
+    known: product → the group it has already. A known product never moves; a new one joins the most held-out of the
+    groups that it, or a new product joined to it, touches. Where splits are stated or touched, the most held-out one
+    counts (test, then eval, then train), so that what must not be trained on never is. Without any, a hash of seed and
+    name decides: it depends on nothing else.
 
     Raises ValueError for an unknown split, or fractions that leave nothing to train on.
     """
-    if not (eval_fraction >= 0 and test_fraction >= 0 and eval_fraction + test_fraction < 1):
-        raise ValueError(f"held-out fractions must sum to less than 1, got {eval_fraction} and {test_fraction}")
-    stated = set(explicit) - {""}
+    _check_fractions(eval_fraction, test_fraction)
+    joined = _join_new(products, pairs := list(pairs), known)
+    stated: defaultdict[str, set[str]] = defaultdict(set)
+    touched: defaultdict[str, set[Group]] = defaultdict(set)
+    for product, split in products:
+        if product in joined:
+            stated[joined[product]].add(split)
+    for one, other in _both_ways(pairs):
+        if (new := products[one][0]) in joined and (neighbour := products[other][0]) in known:
+            touched[joined[new]].add(known[neighbour])
+    groups = {
+        name: _place_group(name, stated[name], touched[name], eval_fraction, test_fraction, seed)
+        for name in set(joined.values())
+    }
+    return {product: known[product] if product in known else groups[joined[product]] for product, _ in products}
+
+
+def split_rank(split: str) -> int:
+    """How held-out a split is: train 0, eval 1, test 2."""
+    return SPLITS.index(split)
+
+
+def _join_new(
+    products: Iterable[tuple[str, str]], pairs: Iterable[tuple[int, int]], known: Mapping[str, Group]
+) -> dict[str, str]:
+    """New product → the smallest id of those that pairs join it to through new products alone."""
+    ids = [product for product, _ in products]
+    parent = {product: product for product in ids if product not in known}
+
+    def root(product: str) -> str:
+        while parent[product] != product:
+            parent[product] = parent[parent[product]]  # halve the path
+            product = parent[product]
+        return product
+
+    for i, j in pairs:
+        if ids[i] in parent and ids[j] in parent:
+            smaller, larger = sorted((root(ids[i]), root(ids[j])))
+            parent[larger] = smaller
+    return {product: root(product) for product in parent}
+
+
+def _both_ways(pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    for one, other in pairs:
+        yield one, other
+        yield other, one
+
+
+def _place_group(
+    name: str, stated: Iterable[str], touched: Iterable[Group], eval_fraction: float, test_fraction: float, seed: int
+) -> Group:
+    stated = set(stated) - {""}
     if unknown := stated - set(SPLITS):
         raise ValueError(f"splits must be among {', '.join(SPLITS)}, got {sorted(unknown)}")
-    if stated:
-        return max(stated, key=SPLITS.index)
-    return _hashed_split(_position(group, seed), eval_fraction, test_fraction)
+    candidates = [*sorted(touched), *(Group(name, split) for split in stated)]
+    if candidates:
+        return max(candidates, key=lambda group: split_rank(group.split))
+    return Group(name, _hashed_split(_position(name, seed), eval_fraction, test_fraction))
+
+
+def _check_fractions(eval_fraction: float, test_fraction: float) -> None:
+    if not (eval_fraction >= 0 and test_fraction >= 0 and eval_fraction + test_fraction < 1):
+        raise ValueError(f"held-out fractions must sum to less than 1, got {eval_fraction} and {test_fraction}")
 
 
 def _hashed_split(position: float, eval_fraction: float, test_fraction: float) -> str:

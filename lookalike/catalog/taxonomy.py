@@ -2,11 +2,14 @@
 
 import json
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 SEPARATOR = " > "
+
+CategoryId = str
+"""What names a category in code and on disk; today that is its path."""
 
 
 def parse_category(text: str) -> tuple[str, ...]:
@@ -20,6 +23,18 @@ def parse_category(text: str) -> tuple[str, ...]:
         if not level.isprintable():
             raise ValueError(f"a category must be printable text, got {level!r}")
     return levels
+
+
+def rename_category(category: CategoryId, renamed: Mapping[CategoryId, CategoryId]) -> CategoryId:
+    """The category under its new id, old → new; what lies below a renamed category moves with it.
+
+    The deepest of several that fit decides, once: a new id is not looked up again.
+    """
+    levels = parse_category(category)
+    for depth in range(len(levels), 0, -1):
+        if (new := renamed.get(SEPARATOR.join(levels[:depth]))) is not None:
+            return SEPARATOR.join((*parse_category(new), *levels[depth:]))
+    return category
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from components.tf_examples import StoredImage, read_images
+from components.tf_examples import read_images
+from lookalike.catalog.product import CatalogImage
 from lookalike.catalog.sources import fingerprint, open_source
 from lookalike.configs.settings import Settings
 from lookalike.drawing.catalogue import draw_catalogue
@@ -51,7 +52,7 @@ def run_demo(workspace: Workspace, settings: Settings, on_node: OnNode) -> dict[
     on_node("evaluate, serve and search")
     held_out = list(read_images(f"{training.candidate.examples_uri}/Split-test/*"))
     wild = [image for image in held_out if image.domain == "wild"]
-    queries = Queries(wild, [image.jpeg for image in wild], num_unusable=0)
+    queries = Queries(wild, num_unusable=0)
     metrics = {
         "release": evaluate_release(promotion.release, queries),
         "colour histogram": evaluate_baseline(promotion.release, queries),
@@ -101,7 +102,7 @@ def _review(workspace: Workspace, settings: Settings, training: Training) -> Non
         )
 
 
-def _search(workspace: Workspace, wild: Sequence[StoredImage], num_searches: int) -> list[Answer]:
+def _search(workspace: Workspace, wild: Sequence[CatalogImage], num_searches: int) -> list[Answer]:
     """Asks the service itself, over HTTP."""
     step = max(1, len(wild) // num_searches)
     with serve(workspace.releases.root, port=0) as server:
@@ -122,7 +123,7 @@ def _wait_until_ready(url: str) -> None:
             return
 
 
-def _ask(url: str, image: StoredImage) -> Answer:
+def _ask(url: str, image: CatalogImage) -> Answer:
     body = {"image": base64.b64encode(image.jpeg).decode(), "k": SHOWN_PRODUCTS}
     request = urllib.request.Request(  # noqa: S310 - the service that this process started
         f"{url}/v1/search", json.dumps(body).encode(), {"Content-Type": "application/json"}

@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 from PIL import Image, ImageDraw, ImageFont
 
-from components.tf_examples import StoredImage
+from lookalike.catalog.product import CatalogImage
 from lookalike.release.durable import replace_file
 from lookalike.retrieval.metrics import METRICS
 
@@ -33,7 +33,7 @@ class Answer:
       latency_s: of the request, as the client saw it.
     """
 
-    query: StoredImage
+    query: CatalogImage
     hits: Sequence[dict[str, Any]]
     thumbnails: Sequence[bytes]
     latency_s: float

@@ -1,14 +1,14 @@
 """Labelled photos against a release's gallery, beside what colour alone and an untrained network reach."""
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from components.tf_examples import StoredImage
 from lookalike.catalog.dead_letters import DataError
 from lookalike.catalog.guarded_decoder import GuardedDecoder
 from lookalike.catalog.images import ImageRejected, read_original
@@ -30,14 +30,17 @@ class Queries:
     """Photos that could be read.
 
     Attributes:
-      rows: what is known of each, at least image_id, product_id, category and domain.
-      jpegs: canonical, one a row.
+      rows: what is known of each, its canonical picture included.
       num_unusable: rows that are not among them.
     """
 
-    rows: Sequence[CatalogImage | StoredImage]
-    jpegs: Sequence[bytes]
+    rows: Sequence[CatalogImage]
     num_unusable: int
+
+    @property
+    def jpegs(self) -> list[bytes]:
+        """The canonical pictures, one a row."""
+        return [row.jpeg for row in self.rows]
 
 
 def read_queries(source: str, longest_side_px: int) -> Queries:
@@ -47,17 +50,17 @@ def read_queries(source: str, longest_side_px: int) -> Queries:
       DataError: if not one can be used.
     """
     found = open_source(source, window_spans=1)
-    rows, jpegs = [], []
+    rows = []
     with GuardedDecoder(longest_side_px=longest_side_px) as decoder:
         for row in found.rows:
             try:
-                jpegs.append(decoder.canonicalise(read_original(row.uri, sha256=row.sha256), row.crop).jpeg)
+                jpeg = decoder.canonicalise(read_original(row.uri, sha256=row.sha256), row.crop).jpeg
             except ImageRejected:
                 continue
-            rows.append(row)
+            rows.append(replace(row, jpeg=jpeg, canonical_sha256=hashlib.sha256(jpeg).hexdigest()))
     if not rows:
         raise DataError(f"expected at least one usable image in {source}, got none of {len(found.rows)}")
-    return Queries(rows, jpegs, len(found.rows) + len(found.dead) - len(rows))
+    return Queries(rows, len(found.rows) + len(found.dead) - len(rows))
 
 
 def evaluate_release(release: Release, queries: Queries) -> dict[str, Any]:
@@ -84,7 +87,7 @@ def _measure(
 ) -> dict[str, Any]:
     catalogue = _catalogue(release)
     table = RetrievalTable(
-        image_id=np.array(catalogue.image_ids),
+        picture=np.array(catalogue.pictures),
         product_id=np.array(catalogue.product_ids),
         category=np.array(catalogue.categories),
         domain=np.full(len(catalogue), GALLERY_DOMAIN),

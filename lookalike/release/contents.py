@@ -1,8 +1,7 @@
 """What lies in a release: the names of its files, the catalogue's records and pictures, the embeddings, the canary."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lookalike.catalog.product import CatalogImage, Kind, Reach, fields_of, from_columns, to_columns
+from lookalike.catalog.taxonomy import parse_category
 from lookalike.release.manifest import ReleaseError
 from lookalike.retrieval import exact, metrics
 from lookalike.retrieval.exact import FloatMatrix, Neighbours
@@ -23,36 +24,31 @@ METRICS_FILE = "metrics.json"
 DECISION_FILE = "decision.json"
 CANARY_FILE = "canary.npz"
 
-_SCHEMA = pa.schema(
-    [
-        ("image_id", pa.string()),
-        ("product_id", pa.string()),
-        ("category", pa.string()),
-        ("title", pa.string()),
-        ("gender", pa.string()),
-        ("price", pa.float64()),
-        ("attributes", pa.string()),
-        ("thumbnail", pa.binary()),
-    ]
-)
+_REQUIRED = ("image_id", "product_id", "category", "thumbnail")
+_ARROW = {Kind.TEXTS: pa.list_(pa.string()), Kind.ATTRIBUTES: pa.string()}  # attributes: one JSON object
+
+
+def _columns() -> Iterator[tuple[str, pa.DataType]]:
+    for one in fields_of(Reach.RELEASE):
+        if one.kind is Kind.PRICE:
+            yield one.name, pa.float64()  # for filters; the text below is what was stated
+            yield f"{one.name}_text", pa.string()
+        else:
+            yield one.name, _ARROW.get(one.kind, pa.string())
+    yield "thumbnail", pa.binary()
+
+
+# 1: rows in no order, and the columns of _REQUIRED with title, gender, price and attributes.
+# 2: rows in the order of `by_category`. A column more is no new format: readers take what they know.
+_FORMAT = 2
+_FORMAT_KEY = b"lookalike.format"
+_SCHEMA = pa.schema(list(_columns()), metadata={_FORMAT_KEY: str(_FORMAT)})
 _ROWS_PER_BATCH = 1024  # bounds the memory of writing
 
 
-@dataclass(frozen=True)
-class CatalogueRecord:
-    """One image of the gallery as answers show it; '' or None where the source does not say.
-
-    attributes: name to value. thumbnail: a small JPEG.
-    """
-
-    image_id: str
-    product_id: str
-    category: str = ""
-    title: str = ""
-    gender: str = ""
-    price: float | None = None
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    thumbnail: bytes = b""
+def by_category(image: CatalogImage) -> tuple[Any, ...]:
+    """The order of a gallery's rows, in which a category and all below it are one slice, and so is a product."""
+    return parse_category(image.category), image.product_id, image.image_id, image.crop or ()
 
 
 class Catalogue:
@@ -68,26 +64,26 @@ class Catalogue:
             table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         except pa.ArrowInvalid as error:
             raise ReleaseError(f"{path} must be an Arrow file, got something else: {error}") from error
-        if table.schema != _SCHEMA:
-            raise ReleaseError(f"{path} must have the columns {_SCHEMA.names}, got {table.schema.names}")
+        _check_format(path, table.schema)
         return cls(table)
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
 
-    def record(self, row: int) -> CatalogueRecord:
-        """Reads one record. Raises IndexError for a row that is not there."""
-        values = {name: self._value(name, row) for name in _SCHEMA.names}
-        return CatalogueRecord(**{**values, "attributes": json.loads(values["attributes"])})
+    def image(self, row: int) -> CatalogImage:
+        """Reads the facts of one image, without its picture. Raises IndexError for a row that is not there."""
+        values = {name: self._value(name, row) for name in self._table.column_names if name != "thumbnail"}
+        return from_columns({**values, "attributes": json.loads(values.get("attributes") or "{}")})
 
     def thumbnail(self, row: int) -> bytes:
         """Reads one picture, a JPEG. Raises IndexError for a row that is not there."""
         return bytes(self._value("thumbnail", row))
 
     @cached_property
-    def image_ids(self) -> list[str]:
-        """The image id of every row."""
-        return self._column("image_id")
+    def pictures(self) -> list[str]:
+        """`CatalogImage.picture` of every row; a release of before digests were kept has names in their place."""
+        known = "canonical_sha256" in self._table.column_names
+        return self._column("canonical_sha256" if known else "image_id")
 
     @cached_property
     def product_ids(self) -> list[str]:
@@ -99,7 +95,14 @@ class Catalogue:
         """The category of every row, '' where unlabelled."""
         return self._column("category")
 
-    def _column(self, name: str) -> list[str]:
+    @cached_property
+    def other_categories(self) -> dict[int, list[str]]:
+        """Row → its further categories, of the rows that have any."""
+        if "other_categories" not in self._table.column_names:
+            return {}
+        return {row: others for row, others in enumerate(self._column("other_categories")) if others}
+
+    def _column(self, name: str) -> list[Any]:
         return list(self._table.column(name).to_pylist())
 
     def _value(self, name: str, row: int) -> Any:
@@ -108,20 +111,31 @@ class Catalogue:
         return self._table.column(name)[row].as_py()
 
 
-def write_catalogue(path: Path, records: Iterable[CatalogueRecord]) -> int:
-    """Writes records in the order of their embeddings, a batch at a time. Returns how many."""
-    rows = iter(records)
-    num_records = 0
+def _check_format(path: Path, schema: pa.Schema) -> None:
+    found = int((schema.metadata or {}).get(_FORMAT_KEY, 1))
+    if found > _FORMAT:
+        raise ReleaseError(
+            f"{path} must be of format {_FORMAT} or older, got {found}: it was written by a newer version; install that"
+        )
+    if missing := [name for name in _REQUIRED if name not in schema.names]:
+        raise ReleaseError(f"{path} must have the columns {', '.join(_REQUIRED)}, got none named {', '.join(missing)}")
+
+
+def write_catalogue(path: Path, images: Iterable[CatalogImage]) -> int:
+    """Writes images, whose `jpeg` is a thumbnail, in the order of their embeddings. Returns how many."""
+    rows = iter(images)
+    num_images = 0
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
         while batch := list(islice(rows, _ROWS_PER_BATCH)):
-            writer.write_batch(pa.RecordBatch.from_pylist([_row(record) for record in batch], schema=_SCHEMA))
-            num_records += len(batch)
-    return num_records
+            writer.write_batch(pa.RecordBatch.from_pylist([_row(image) for image in batch], schema=_SCHEMA))
+            num_images += len(batch)
+    return num_images
 
 
-def _row(record: CatalogueRecord) -> dict[str, Any]:
-    attributes = json.dumps(dict(record.attributes), ensure_ascii=False, sort_keys=True)
-    return {**vars(record), "attributes": attributes}
+def _row(image: CatalogImage) -> dict[str, Any]:
+    columns = to_columns(image, Reach.RELEASE)
+    attributes = json.dumps(dict(columns["attributes"]), ensure_ascii=False, sort_keys=True)
+    return {**columns, "attributes": attributes, "thumbnail": image.jpeg}
 
 
 def write_embeddings(path: Path, embeddings: FloatMatrix) -> None:

@@ -19,12 +19,13 @@ NO_ROW = -1
 class RetrievalTable:
     """What is known about the images behind a matrix of embeddings: row i describes embedding i.
 
-    image_id, product_id: [num_images] text, never empty.
+    picture: [num_images] text, equal for images that show the very same picture; never empty.
+    product_id: [num_images] text, never empty.
     category: [num_images] text, a path such as "Clothing > Tops"; "" = unlabelled.
     domain: [num_images] text, "catalog" or "wild".
     """
 
-    image_id: StrArray
+    picture: StrArray
     product_id: StrArray
     category: StrArray
     domain: StrArray
@@ -35,12 +36,12 @@ class RetrievalTable:
             raise ValueError(f"columns must have equal lengths, got {lengths}")
 
     def __len__(self) -> int:
-        return len(self.image_id)
+        return len(self.picture)
 
     @classmethod
     def of(cls, rows: Collection[object]) -> "RetrievalTable":
         """Reads the four columns off objects that have them as attributes (such as CatalogImage)."""
-        return cls(*(_column(rows, name) for name in ("image_id", "product_id", "category", "domain")))
+        return cls(*(_column(rows, name) for name in ("picture", "product_id", "category", "domain")))
 
     def select(self, rows: IntArray | Mask) -> "RetrievalTable":
         """Takes rows by number or by mask."""
@@ -51,14 +52,16 @@ class RetrievalTable:
 class GroundTruth:
     """Which gallery rows answer which query. The first axis of three of its arrays is the level: product, category.
 
-    own_row: [num_queries] int64, the gallery row that is the query itself, or -1.
+    query_pictures: [num_queries], gallery_pictures: [num_items] int64: equal codes are one picture, which answers no
+      question about itself.
     query_codes: [2, num_queries], gallery_codes: [2, num_items] int64: equal codes answer each other; -1 is unlabelled.
-    num_relevant: [2, num_queries] int64, gallery rows that answer the query, itself not counted.
+    num_relevant: [2, num_queries] int64, gallery rows that answer the query, those of its own picture not counted.
     query_levels: [num_queries, deepest], gallery_levels: [num_items, deepest] int64, a code for each leading part of
       the category path, -1 and -2 beyond its end so that ends never match.
     """
 
-    own_row: IntArray
+    query_pictures: IntArray
+    gallery_pictures: IntArray
     query_codes: IntArray
     gallery_codes: IntArray
     num_relevant: IntArray
@@ -67,16 +70,16 @@ class GroundTruth:
 
     @classmethod
     def between(cls, queries: RetrievalTable, gallery: RetrievalTable) -> "GroundTruth":
-        """Compares two tables. Raises ValueError where an image id occurs twice in the gallery."""
-        own_row = _rows_of(queries.image_id, gallery.image_id)
+        """Compares two tables."""
+        pictures = _shared_codes(queries.picture, gallery.picture)
         product = _shared_codes(queries.product_id, gallery.product_id)
         category = _shared_codes(queries.category, gallery.category)
         query_codes, gallery_codes = (np.stack(pair) for pair in zip(product, category, strict=True))
         return cls(
-            own_row,
+            *pictures,
             query_codes,
             gallery_codes,
-            np.stack([_count_relevant(*codes, own_row) for codes in (product, category)]),
+            np.stack([_count_relevant(*codes, *pictures) for codes in (product, category)]),
             *_level_codes(queries.category, gallery.category),
         )
 
@@ -92,18 +95,21 @@ class GroundTruth:
         shared: IntArray = same.sum(axis=-1) * (ids != NO_ROW)
         return shared
 
+    def is_own(self, queries: slice, ids: IntArray) -> Mask:
+        """[num_queries, depth]: whether result ids[q, rank] shows the picture of query q."""
+        own: Mask = self.gallery_pictures[ids] == self.query_pictures[queries, None]
+        return own
+
+    @property
+    def most_own(self) -> int:
+        """The largest number of gallery rows that any query has to pass over."""
+        return int(_count(self.query_pictures, self.gallery_pictures).max(initial=0))
+
     @property
     def query_depth(self) -> IntArray:
         """[num_queries]: levels of each query's category."""
         depth: IntArray = (self.query_levels >= 0).sum(axis=1)
         return depth
-
-
-def _rows_of(wanted: StrArray, ids: StrArray) -> IntArray:
-    row_of = {image_id: row for row, image_id in enumerate(ids.tolist())}
-    if len(row_of) != len(ids):
-        raise ValueError(f"gallery image ids must be unique, got {len(ids) - len(row_of)} repeated")
-    return np.array([row_of.get(image_id, NO_ROW) for image_id in wanted.tolist()], np.int64)
 
 
 def _shared_codes(queries: StrArray, gallery: StrArray) -> tuple[IntArray, IntArray]:
@@ -113,11 +119,21 @@ def _shared_codes(queries: StrArray, gallery: StrArray) -> tuple[IntArray, IntAr
     return codes[: len(queries)], codes[len(queries) :]
 
 
-def _count_relevant(query_codes: IntArray, gallery_codes: IntArray, own_row: IntArray) -> IntArray:
-    labelled = gallery_codes[gallery_codes >= 0]
-    counts = np.bincount(labelled, minlength=max(query_codes.max(initial=0), gallery_codes.max(initial=0)) + 1)
-    finds_itself = (own_row != NO_ROW) & (gallery_codes[own_row] == query_codes)
-    return np.where(query_codes >= 0, counts[query_codes] - finds_itself, 0)
+def _count_relevant(
+    query_codes: IntArray, gallery_codes: IntArray, query_pictures: IntArray, gallery_pictures: IntArray
+) -> IntArray:
+    answers = _count(query_codes, gallery_codes)
+    # One number for each pair of picture and label; the largest label and 2 leave room for -1.
+    base = max(query_codes.max(initial=0), gallery_codes.max(initial=0)) + 2
+    own = _count(query_pictures * base + query_codes + 1, gallery_pictures * base + gallery_codes + 1)
+    return np.where(query_codes >= 0, answers - own, 0)
+
+
+def _count(wanted: IntArray, codes: IntArray) -> IntArray:
+    """[len(wanted)] int64: how often each code is among the others."""
+    distinct, counts = np.unique(codes, return_counts=True)
+    place = np.minimum(np.searchsorted(distinct, wanted), len(distinct) - 1)
+    return np.where(distinct[place] == wanted, counts[place], 0).astype(np.int64)
 
 
 def _level_codes(queries: StrArray, gallery: StrArray) -> tuple[IntArray, IntArray]:

@@ -155,14 +155,15 @@ def evaluate_retrieval(
     gallery_embeddings: [num_items, dim] float32, L2-normalised; `gallery` describes its rows.
     gallery_domains: only gallery images of these domains are searched.
 
-    A query never finds itself (its own image_id); other images of its product stay in the gallery. By product, a query
-    counts where its product has another image in the gallery; by category, where it is labelled and its category does.
+    A query never finds its own picture, under whatever product; other images of its product stay in the gallery. By
+    product, a query counts where its product has another image in the gallery; by category, where it is labelled and
+    its category does.
     The metrics are {"product": {"overall": M, "wild→catalog": M, "catalog→catalog": M}, "category": {the same tracks,
     "by_category": {category: M}}}, the tracks by the query's domain. Each M has num_queries, num_labelled_queries (over
     which hierarchical precision is taken), every name of METRICS, and intervals (95 %, bootstrap by query) with
     [low, high] for each; a mean over no query is None.
 
-    Raises ValueError on embeddings and tables that do not fit, duplicate gallery ids, or nothing to search.
+    Raises ValueError on embeddings and tables that do not fit, or nothing to search.
     """
     _check_fit("queries", query_embeddings, queries)
     _check_fit("gallery", gallery_embeddings, gallery)
@@ -208,7 +209,7 @@ def _rank(query_vectors: FloatMatrix, gallery_vectors: FloatMatrix, truth: Groun
     for start in range(0, num_queries, _QUERIES_PER_BLOCK):
         rows = slice(start, start + _QUERIES_PER_BLOCK)
         depth = max(SHOWN, int(truth.num_relevant[:, rows].max()))
-        found = _others(query_vectors[rows], gallery_vectors, truth.own_row[rows], depth)
+        found = _others(query_vectors[rows], gallery_vectors, truth, rows, depth)
         hits = truth.hits(rows, found.ids)
         shared = truth.shared_levels(rows, found.ids[:, :4])
         for level in (PRODUCT, CATEGORY):
@@ -222,10 +223,10 @@ def _rank(query_vectors: FloatMatrix, gallery_vectors: FloatMatrix, truth: Groun
     return ranking
 
 
-def _others(queries: FloatMatrix, gallery: FloatMatrix, own_row: IntArray, depth: int) -> Neighbours:
-    """Searches `depth` deep without the query itself; where the gallery is too small for that, -1 stands at the end."""
-    found = search(queries, gallery, min(depth + 1, len(gallery)))
-    is_own = found.ids == own_row[:, None]
+def _others(queries: FloatMatrix, gallery: FloatMatrix, truth: GroundTruth, rows: slice, depth: int) -> Neighbours:
+    """Searches `depth` deep, passing over the query's own picture; -1 stands where the gallery ends before."""
+    found = search(queries, gallery, min(depth + truth.most_own, len(gallery)))
+    is_own = truth.is_own(rows, found.ids)
     own_last = np.argsort(is_own, axis=1, kind="stable")[:, :depth]
     ids = np.where(is_own, NO_ROW, found.ids)
     scores = np.where(is_own, -np.inf, found.scores).astype(np.float32)

@@ -66,24 +66,33 @@ def test_catalogue_and_embeddings_belong_together_and_no_query_is_in_the_gallery
 ):
     train = [stored_image(f"p{number}/a.jpg", number, title=f"Shirt {number}") for number in range(20)]
     train.append(stored_image("p0/street.jpg", 0, view=2, domain="wild"))
-    facts = {"price": 12.5, "gender": "women", "attributes": {"sleeve": "long"}, "category": "Tops > Blouse"}
+    facts = {
+        "price": "12.50",
+        "brand": "B",
+        "gender": "women",
+        "attributes": {"sleeve": "long"},
+        "category": "Tops > Blouse",
+    }
     test = [stored_image("p50/a.jpg", 50, **facts), stored_image("p51/street.jpg", 51, domain="wild")]
     untrained = [stored_image("p60/a.jpg", 60)]
 
     catalogue, vectors, queries = embed({"train": train, "test": test, "untrained": untrained})
 
     gallery = {image.image_id: image for image in [*train, *test, *untrained] if image.domain == "catalog"}
-    assert sorted(catalogue.image_ids) == sorted(gallery)
+    image_ids = [catalogue.image(row).image_id for row in range(len(catalogue))]
+    assert sorted(image_ids) == sorted(gallery)
     assert len(vectors) == len(catalogue) == 22
     embedder = InProcessEmbedder(encoder_dir)
-    expected = embedder.embed([gallery[image_id].jpeg for image_id in catalogue.image_ids])
+    expected = embedder.embed([gallery[image_id].jpeg for image_id in image_ids])
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
-    row = catalogue.image_ids.index("p50/a.jpg")
-    record = catalogue.record(row)
-    assert (record.product_id, record.category, record.price) == ("p50", "Tops > Blouse", 12.5)
+    row = image_ids.index("p50/a.jpg")
+    assert row == 0, "a blouse comes before all shirts"
+    assert [catalogue.categories[row], *set(catalogue.categories[1:])] == ["Tops > Blouse", "Tops > Shirt"]
+    record = catalogue.image(row)
+    assert (record.product_id, record.price, record.brand) == ("p50", "12.50", "B")
     assert (record.gender, record.attributes) == ("women", {"sleeve": "long"})
-    assert catalogue.record(catalogue.image_ids.index("p7/a.jpg")).title == "Shirt 7"
+    assert catalogue.image(image_ids.index("p7/a.jpg")).title == "Shirt 7"
     assert Image.open(io.BytesIO(catalogue.thumbnail(row))).size == (48, 48)
 
     asked = embedder.embed([mirrored(test[0].jpeg), test[1].jpeg])
@@ -108,7 +117,7 @@ def test_split_of_wild_images_alone_adds_nothing_to_the_gallery(embed, stored_im
     train = [stored_image("a.jpg", 1)]
     wild = [stored_image("b.jpg", 2, domain="wild")]
     catalogue, vectors, queries = embed({"train": train, "eval": wild, "test": wild})
-    assert catalogue.image_ids == ["a.jpg"]
+    assert [catalogue.image(0).image_id] == ["a.jpg"]
     assert (vectors.shape, queries.shape) == ((1, 16), (1, 16))
 
 

@@ -1,5 +1,6 @@
 """Drawn photos, a tiny real encoder, and artifacts as the pipeline hands them on."""
 
+import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +24,9 @@ from components import artifacts
 from components.candidate import CandidateFacts
 from components.catalog_statistics_gen import CatalogStatisticsGen
 from components.image_example_gen import ImageExampleGen
-from components.tf_examples import StoredImage, encode, write_records
+from components.tf_examples import encode, write_records
 from lookalike.catalog.dead_letters import DeadLetter
+from lookalike.catalog.product import CatalogImage
 from lookalike.configs.settings import IngestSettings
 from lookalike.release.manifest import tree_sha256
 from lookalike.review.decisions import Decision, sign_decision
@@ -53,26 +55,22 @@ def draw_fixture() -> Callable[..., bytes]:
     return draw
 
 
-def stored_image(image_id: str = "p0/a.jpg", product: int = 0, view: int = 0, **facts: Any) -> StoredImage:
+def stored_image(image_id: str = "p0/a.jpg", product: int = 0, view: int = 0, **facts: Any) -> CatalogImage:
+    jpeg = facts.pop("jpeg", None) or draw(product, view)
     defaults = {
         "product_id": f"p{product}",
-        "jpeg": draw(product, view),
         "category": "Tops > Shirt",
         "label": "Tops > Shirt",
-        "domain": "catalog",
-        "span": "",
-        "title": "",
-        "price": None,
-        "gender": "",
-        "sha256": "0" * 64,
-        "attributes": {},
+        "sha256": hashlib.sha256(image_id.encode()).hexdigest(),
+        "canonical_sha256": hashlib.sha256(jpeg).hexdigest(),
+        "canonical_recipe": "drawn",
     }
-    return StoredImage(image_id=image_id, **(defaults | facts))
+    return CatalogImage(image_id, jpeg=jpeg, **(defaults | facts))
 
 
 @pytest.fixture(scope="session", name="stored_image")
-def stored_image_fixture() -> Callable[..., StoredImage]:
-    """Makes a StoredImage of which any fact can be stated."""
+def stored_image_fixture() -> Callable[..., CatalogImage]:
+    """Makes an image as ingest keeps it, of which any fact can be stated."""
     return stored_image
 
 
@@ -93,7 +91,7 @@ def artifact(tmp_path: Path) -> Callable[..., Any]:
 def make_examples(artifact: Callable[..., Any]) -> Callable[..., Any]:
     """Makes an Examples artifact: split → images."""
 
-    def make(splits: Mapping[str, Sequence[StoredImage]]) -> Any:
+    def make(splits: Mapping[str, Sequence[CatalogImage]]) -> Any:
         examples = artifact(tfx.types.standard_artifacts.Examples, "examples")
         examples.split_names = artifact_utils.encode_split_names(sorted(splits))
         for split, images in splits.items():

@@ -13,6 +13,7 @@ from components import image_example_gen
 from components.tf_examples import read_images
 from lookalike.catalog.dead_letters import DataError, DeadLetter, Reason
 from lookalike.catalog.guarded_decoder import GuardedDecoder
+from lookalike.catalog.images import recipe
 from lookalike.catalog.taxonomy import Taxonomy
 
 SHIRT, BOOT = "Clothing > Shirt", "Shoes > Boot"
@@ -255,3 +256,35 @@ def test_class_folders_of_two_days_become_examples_with_span_and_category(tmp_pa
         ("Clothing/Shirt/29.jpg", "2026-11-19", Reason.DUPLICATE_ID)
     ]
     assert ingested.examples.get_string_custom_property("spans") == "2026-11-19,2026-11-20"
+
+
+def test_variants_that_share_one_file_are_examples_of_each_product(tmp_path, draw, good_rows, ingest, dead_letters):
+    shared = draw(70)
+    variants = [("shirt.jpg", shared, {"product_id": f"shirt-{size}", "split": "train"}) for size in "SML"]
+    ingested = ingest(write_source(tmp_path / "source", good_rows + variants))
+    found = [
+        image for images in images_by_split(ingested).values() for image in images if image.image_id == "shirt.jpg"
+    ]
+    assert sorted(image.product_id for image in found) == ["shirt-L", "shirt-M", "shirt-S"]
+    assert len({image.key for image in found}) == 3
+    assert dead_letters() == []
+
+
+def test_an_example_knows_its_original_its_picture_and_how_the_picture_was_made(tmp_path, draw, good_rows, ingest):
+    ingested = ingest(write_source(tmp_path / "source", good_rows), longest_side_px=32)
+    image = images_by_split(ingested)["train"][0]
+    assert image.sha256 == hashlib.sha256(draw(0, 0)).hexdigest()
+    assert image.canonical_sha256 == hashlib.sha256(image.jpeg).hexdigest()
+    assert image.canonical_recipe == recipe(32) != recipe(64)
+    assert image.seen_in == ""
+
+
+def test_shop_facts_come_through_ingest_whole(tmp_path, draw, good_rows, ingest):
+    facts = {"brand": "Häti", "url": "https://shop.example/1", "price": "16777217.10", "currency": "eur"}
+    facts |= {"availability": "In stock", "category": [BOOT, "Sale"], "product_id": "boot"}
+    ingested = ingest(write_source(tmp_path / "source", [*good_rows, ("boot.jpg", draw(71), facts)]))
+    [boot] = [i for images in images_by_split(ingested).values() for i in images if i.product_id == "boot"]
+    assert (boot.brand, boot.url, boot.price) == ("Häti", "https://shop.example/1", "16777217.10")
+    assert (boot.currency, boot.availability, boot.categories) == ("EUR", "in_stock", (BOOT, "Sale"))
+    tree = Taxonomy.from_json((tmp_path / "ingested" / "taxonomy" / "taxonomy.json").read_text())
+    assert tree.leaves == (SHIRT, "Sale", BOOT)

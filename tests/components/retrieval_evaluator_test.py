@@ -10,6 +10,7 @@ from components.retrieval_evaluator import RetrievalEvaluator, judge
 from components.verdict import Verdict
 from lookalike.configs.settings import EvaluationSettings
 from lookalike.release.manifest import tree_sha256
+from lookalike.retrieval.headline import NothingToMeasureError
 from lookalike.review.evidence import read_evidence
 
 LIMITS = EvaluationSettings(min_recall_at_1=0.5, max_recall_loss=0.02, bootstrap_resamples=10, pictured_queries=3)
@@ -68,7 +69,7 @@ def test_the_most_demanding_track_that_has_queries_decides(measured, track):
 
 
 def test_without_any_query_nothing_is_waved_through():
-    with pytest.raises(ValueError, match="expected queries"):
+    with pytest.raises(NothingToMeasureError, match="expected queries"):
         judge(metrics(), None, LIMITS)
 
 
@@ -79,6 +80,8 @@ def evaluate(artifact, make_examples, model, stored_image):
     def run(baseline_release="", **limits):
         test = [stored_image(f"p{n}/a.jpg", n) for n in range(3)]
         test += [stored_image(f"p{n}/w.jpg", n, view=1, domain="wild") for n in range(3)]
+        # Nearly the same picture was trained on: it asks nothing.
+        test.append(stored_image("p2/seen.jpg", 2, view=2, domain="wild", seen_in="train"))
         train = [stored_image(f"p{n}/a.jpg", n) for n in range(3, 8)]
         train.append(stored_image("p3/w.jpg", 3, view=1, domain="wild"))
         evaluation, verdict = artifact(artifacts.RetrievalEvaluation, "evaluation"), artifact(artifacts.Verdict, "v")

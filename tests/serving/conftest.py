@@ -9,9 +9,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from lookalike.catalog.images import canonicalise
+from lookalike.catalog.product import CatalogImage
 from lookalike.encoder.embedder import InProcessEmbedder
 from lookalike.release import contents
-from lookalike.release.contents import CatalogueRecord
 from lookalike.release.store import Release, ReleaseStore
 from lookalike.retrieval import scann_index
 
@@ -139,13 +139,20 @@ def push_release(export_encoder: Callable[[Path, int], None]) -> Callable[..., R
         contents.write_catalogue(
             directory / contents.CATALOGUE_FILE,
             [
-                CatalogueRecord(
+                CatalogImage(
                     image_id=f"{prefix}{number}/{view}.png",
                     product_id=f"{prefix}{number}",
                     category=PRODUCTS[number][0],
+                    other_categories=("Sale",) if number == 2 else (),
                     title=f"Product {number}",
-                    price=None if number == 0 else 10.0 * number,
-                    thumbnail=jpeg,
+                    brand=f"Brand {number}",
+                    url=f"https://shop.example/{prefix}{number}",
+                    availability="in_stock",
+                    gender="women",
+                    attributes={"fit": "slim"},
+                    price="" if number == 0 else f"{10 * number}.00",
+                    currency="EUR",
+                    jpeg=jpeg,
                 )
                 for number, view, jpeg in images
             ],

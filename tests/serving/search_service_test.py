@@ -74,12 +74,20 @@ def test_answer_tells_release_latency_and_product(client: httpx.Client, photo: b
     assert answer["latency_ms"]["total"] >= answer["latency_ms"]["embed"] > 0
     first = answer["results"][0]
     assert first["thumbnail_url"] == "/v1/thumbnails/1/7.jpg"
-    assert {name: first[name] for name in ("product_id", "image_id", "category", "title", "price")} == {
-        "product_id": "p2",
+    told = {name: value for name, value in first.items() if name not in ("rank", "score", "thumbnail_url")}
+    assert told == {
         "image_id": "p2/1.png",
+        "product_id": "p2",
         "category": "Clothing > Tops > T-shirt",
+        "other_categories": ["Sale"],
         "title": "Product 2",
+        "brand": "Brand 2",
+        "url": "https://shop.example/p2",
         "price": 20.0,
+        "currency": "EUR",
+        "availability": "in_stock",
+        "gender": "women",
+        "attributes": {"fit": "slim"},
     }
     assert first["score"] == pytest.approx(1, abs=1e-4)
 

@@ -3,13 +3,13 @@
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from lookalike.catalog.product import CatalogImage
 from lookalike.encoder.embedder import EmbedderUnavailable
 from lookalike.release.store import Release, ReleaseStore
 from lookalike.retrieval import scann_index
@@ -18,34 +18,32 @@ from serving.searcher import (
     LiveRelease,
     NoReleaseError,
     Searcher,
-    UnknownCategoryError,
     load_release,
 )
+from serving.subtrees import Subtrees, UnknownCategoryError
 
 CATEGORIES = ["Clothing > Tops > Shirt", "Clothing > Tops", "Clothing > Topsy", "Shoes", ""]
 
 
-@dataclass(frozen=True)
-class Record:
-    image_id: str
-    product_id: str
-    category: str
-    title: str = ""
-    price: float | None = None
+def record(image_id: str, product_id: str, category: str, *others: str) -> CatalogImage:
+    return CatalogImage(image_id, product_id, category=category, other_categories=others)
 
 
 class ListCatalogue:
     """What a Searcher needs of a catalogue."""
 
-    def __init__(self, records: list[Record]):
+    def __init__(self, records: list[CatalogImage]):
         self._records = records
         self.product_ids = [record.product_id for record in records]
         self.categories = [record.category for record in records]
+        self.other_categories = {
+            row: list(record.other_categories) for row, record in enumerate(records) if record.other_categories
+        }
 
     def __len__(self) -> int:
         return len(self._records)
 
-    def record(self, row: int) -> Record:
+    def image(self, row: int) -> CatalogImage:
         return self._records[row]
 
 
@@ -55,7 +53,7 @@ def unit_vectors(count: int, dim: int, seed: int) -> np.ndarray:
 
 
 def make_searcher(
-    directory: Path, embeddings: np.ndarray, records: list[Record], spec: scann_index.IndexSpec | None = None
+    directory: Path, embeddings: np.ndarray, records: list[CatalogImage], spec: scann_index.IndexSpec | None = None
 ) -> Searcher:
     scann_index.build(embeddings, spec or scann_index.IndexSpec("exact"), directory / "index")
     catalogue: Any = ListCatalogue(records)
@@ -63,66 +61,66 @@ def make_searcher(
 
 
 def naive_search(
-    query: np.ndarray, embeddings: np.ndarray, records: list[Record], k: int, prefix: tuple[str, ...] = ()
+    query: np.ndarray, embeddings: np.ndarray, records: list[CatalogImage], k: int, prefix: tuple[str, ...] = ()
 ) -> list[str]:
     """Every product's best score in turn, by plain Python."""
     best: dict[str, float] = {}
     for vector, record in zip(embeddings, records, strict=True):
-        if tuple(record.category.split(" > "))[: len(prefix)] == prefix:
+        if any(tuple(category.split(" > "))[: len(prefix)] == prefix for category in record.categories or [""]):
             score = float(np.dot(query, vector))
             best[record.product_id] = max(score, best.get(record.product_id, -2.0))
     return sorted(best, key=lambda product: -best[product])[:k]
 
 
 @pytest.fixture(scope="module")
-def records() -> list[Record]:
+def records() -> list[CatalogImage]:
     """90 images of 30 products: product i has 1 to 5 images, categories take turns."""
     products = [number for number in range(30) for _ in range(1 + number % 5)]
     return [
-        Record(f"image-{row}", f"product-{number}", CATEGORIES[number % len(CATEGORIES)])
+        record(f"image-{row}", f"product-{number}", CATEGORIES[number % len(CATEGORIES)])
         for row, number in enumerate(products)
     ]
 
 
 @pytest.fixture(scope="module")
-def embeddings(records: list[Record]) -> np.ndarray:
+def embeddings(records: list[CatalogImage]) -> np.ndarray:
     return unit_vectors(len(records), 8, seed=0)
 
 
 @pytest.fixture(scope="module")
-def searcher(tmp_path_factory: pytest.TempPathFactory, embeddings: np.ndarray, records: list[Record]) -> Searcher:
+def searcher(tmp_path_factory: pytest.TempPathFactory, embeddings: np.ndarray, records: list[CatalogImage]) -> Searcher:
     return make_searcher(tmp_path_factory.mktemp("searcher"), embeddings, records)
 
 
 @pytest.mark.parametrize("k", [1, 7, 29, 30, 200])
 @pytest.mark.parametrize("category", ["", "Clothing", "Clothing > Tops", "Clothing > Tops > Shirt", "Shoes"])
 def test_products_equal_a_naive_loop(
-    searcher: Searcher, embeddings: np.ndarray, records: list[Record], k: int, category: str
+    searcher: Searcher, embeddings: np.ndarray, records: list[CatalogImage], k: int, category: str
 ) -> None:
     prefix = tuple(category.split(" > ")) if category else ()
     for query in unit_vectors(5, 8, seed=1):
         hits = searcher.search(query, k, category)
-        assert [hit.product_id for hit in hits] == naive_search(query, embeddings, records, k, prefix)
+        assert [hit.image.product_id for hit in hits] == naive_search(query, embeddings, records, k, prefix)
         for hit in hits:
-            assert hit.image_id == records[hit.row].image_id
+            assert hit.image == records[hit.row]
             assert hit.score == pytest.approx(float(np.dot(query, embeddings[hit.row])), abs=1e-6)
 
 
 def test_product_with_many_images_does_not_crowd_out_others(tmp_path: Path) -> None:
     crowd = np.tile(np.float32([1, 0]), (500, 1))
     others = np.float32([[0, 1], [0.6, 0.8], [0.8, 0.6]])
-    records = [Record(str(row), "crowd", "A") for row in range(500)]
-    records += [Record("far", "far", "A"), Record("near", "near", "A"), Record("nearer", "nearer", "A")]
+    records = [record(str(row), "crowd", "A") for row in range(500)]
+    records += [record("far", "far", "A"), record("near", "near", "A"), record("nearer", "nearer", "A")]
     searcher = make_searcher(tmp_path, np.concatenate([crowd, others]), records)
     for category in ("", "A"):
         hits = searcher.search(np.float32([1, 0]), 3, category)
-        assert [hit.product_id for hit in hits] == ["crowd", "nearer", "near"]
+        assert [hit.image.product_id for hit in hits] == ["crowd", "nearer", "near"]
         assert [round(hit.score, 5) for hit in hits] == [1.0, 0.8, 0.6]
 
 
 def test_equal_scores_are_ordered_by_row(tmp_path: Path) -> None:
     embeddings = np.tile(np.float32([0, 1]), (6, 1))
-    records = [Record(str(row), f"product-{5 - row}", "A") for row in range(6)]
+    records = [record(str(row), f"product-{5 - row}", "A") for row in range(6)]
     searcher = make_searcher(tmp_path, embeddings, records)
     for category in ("", "A"):
         assert [hit.row for hit in searcher.search(np.float32([0, 1]), 6, category)] == [0, 1, 2, 3, 4, 5]
@@ -130,15 +128,54 @@ def test_equal_scores_are_ordered_by_row(tmp_path: Path) -> None:
 
 def test_category_is_searched_exactly_whatever_the_index(tmp_path: Path) -> None:
     embeddings = unit_vectors(400, 16, seed=3)
-    records = [Record(str(row), str(row), "Rare" if row % 40 == 0 else "Common") for row in range(400)]
+    records = [record(str(row), str(row), "Rare" if row % 40 == 0 else "Common") for row in range(400)]
     spec = scann_index.IndexSpec("ah", reorder=10)
     searcher = make_searcher(tmp_path, embeddings, records, spec)
     for query in unit_vectors(5, 16, seed=4):
         hits = searcher.search(query, 10, "Rare")
-        assert [hit.product_id for hit in hits] == naive_search(query, embeddings, records, 10, ("Rare",))
+        assert [hit.image.product_id for hit in hits] == naive_search(query, embeddings, records, 10, ("Rare",))
 
 
-def test_category_sizes_count_what_lies_below(searcher: Searcher, records: list[Record]) -> None:
+SHOP = [
+    record("0", "tee", "Clothing"),
+    record("1", "shirt", "Clothing > Tops", "Sale"),
+    record("2", "blouse", "Clothing > Tops > Blouse", "Clothing > Office"),
+    record("3", "robe", "Clothing (old)"),
+    record("4", "boot", "Shoes", "Sale"),
+    record("5", "ring", ""),
+]
+
+
+def test_products_are_found_under_each_of_their_categories(tmp_path: Path) -> None:
+    embeddings = unit_vectors(len(SHOP), 8, seed=5)
+    searcher = make_searcher(tmp_path, embeddings, SHOP)
+    query = unit_vectors(1, 8, seed=6)[0]
+    for category in ("Clothing", "Clothing > Tops", "Clothing > Office", "Sale", "Shoes", "Clothing (old)"):
+        found = [hit.image.product_id for hit in searcher.search(query, 6, category)]
+        assert found == naive_search(query, embeddings, SHOP, 6, tuple(category.split(" > "))), category
+    assert searcher.category_sizes() == {
+        "Clothing": 3,
+        "Clothing > Office": 1,
+        "Clothing > Tops": 2,
+        "Clothing > Tops > Blouse": 1,
+        "Clothing (old)": 1,
+        "Sale": 2,
+        "Shoes": 1,
+    }
+
+
+def test_subtree_of_an_ordered_gallery_is_a_slice_and_copies_nothing() -> None:
+    ordered: Any = ListCatalogue(SHOP)
+    below = Subtrees(ordered).below(("Clothing",))
+    assert below.main == slice(0, 3)
+    assert below.others.tolist() == [], "the blouse is in the subtree by its first category already"
+    sale = Subtrees(ordered).below(("Sale",))
+    assert (sale.main, sale.others.tolist()) == (slice(0, 0), [1, 4])
+    embeddings = unit_vectors(len(SHOP), 8, seed=5)
+    assert np.shares_memory(embeddings[below.main], embeddings)
+
+
+def test_category_sizes_count_what_lies_below(searcher: Searcher, records: list[CatalogImage]) -> None:
     sizes = searcher.category_sizes()
     assert list(sizes) == ["Clothing", "Clothing > Tops", "Clothing > Tops > Shirt", "Clothing > Topsy", "Shoes"]
     for category, size in sizes.items():
@@ -162,7 +199,9 @@ def test_unusable_queries_are_errors(searcher: Searcher) -> None:
         searcher.search(np.full(8, np.nan, np.float32), 5)
 
 
-def test_parts_of_different_size_are_refused(tmp_path: Path, embeddings: np.ndarray, records: list[Record]) -> None:
+def test_parts_of_different_size_are_refused(
+    tmp_path: Path, embeddings: np.ndarray, records: list[CatalogImage]
+) -> None:
     with pytest.raises(ValueError, match=r"must have one size, got \(90, 90, 89\)"):
         make_searcher(tmp_path, embeddings, records[:-1])
 

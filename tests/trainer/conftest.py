@@ -57,6 +57,7 @@ def make_row(number: int, view: int, label: str, colour: tuple[int, int, int]) -
         features.TITLE: "",
         features.GENDER: "",
         features.SHA256: "",
+        features.CANONICAL_SHA256: f"picture {number}/{view}",
     }
     return {features.IMAGE: draw(label, colour, view)} | {name: text.encode() for name, text in texts.items()}
 

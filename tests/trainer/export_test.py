@@ -142,7 +142,7 @@ def test_transformed_features_are_those_of_training(ask, images, serialized, row
     np.testing.assert_array_equal(outputs[features.LABEL_ID], images.label_ids)
     np.testing.assert_array_equal(outputs[features.LABEL_WEIGHT], (images.label_ids >= 0).astype(np.float32))
     np.testing.assert_array_equal(np.rint(outputs[features.PIXELS] * 255).astype(np.uint8), images.pixels)
-    assert outputs[features.IMAGE_ID].tolist() == [row[features.IMAGE_ID] for row in rows]
+    assert outputs[features.CANONICAL_SHA256].tolist() == [row[features.CANONICAL_SHA256] for row in rows]
 
 
 def test_the_export_stands_on_its_own(directory: Path, ask, jpegs, tmp_path) -> None:

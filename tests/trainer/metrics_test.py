@@ -6,6 +6,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from lookalike.retrieval.ground_truth import RetrievalTable
+from lookalike.retrieval.headline import NothingToMeasureError
 from trainer import metrics
 from trainer.data import ImageSet
 from trainer.metrics import embed, validation_recall_at_1
@@ -20,7 +21,7 @@ def image_set(pixels: np.ndarray, products: str, categories: list[str]) -> Image
         label_ids=np.zeros(count, np.int64),
         product_ids=np.arange(count),
         table=RetrievalTable(
-            image_id=np.array([str(number) for number in range(count)]),
+            picture=np.array([str(number) for number in range(count)]),
             product_id=np.array(list(products)),
             category=np.array(categories),
             domain=np.array(["catalog"] * count),
@@ -76,7 +77,7 @@ def test_recall_is_by_category_where_each_image_is_its_own_product() -> None:
 
 
 def test_images_that_nothing_can_be_asked_of_are_an_error() -> None:
-    with pytest.raises(ValueError, match="held-out images need a label"):
+    with pytest.raises(NothingToMeasureError, match="held-out images need a label"):
         validation_recall_at_1(MeanColour(), image_set(of_colours(RED, GREEN), "ab", ["", ""]))
 
 

@@ -29,6 +29,7 @@ def row(number: int, label: str, image: bytes) -> dict:
         features.TITLE: b"",
         features.GENDER: b"",
         features.SHA256: b"",
+        features.CANONICAL_SHA256: f"picture {number}".encode(),
         features.PRICE: [],
     }
 
@@ -99,7 +100,7 @@ def test_pixels_need_nothing_but_the_image(transform, transformed, rows) -> None
 
 
 def test_what_evaluation_slices_by_is_passed_on(transformed, rows) -> None:
-    passed_on = (features.IMAGE_ID, features.PRODUCT_ID, features.CATEGORY, features.LABEL, features.DOMAIN)
+    passed_on = (features.CANONICAL_SHA256, features.PRODUCT_ID, features.CATEGORY, features.LABEL, features.DOMAIN)
     for name in passed_on:
         assert transformed[name].tolist() == [row[name] for row in rows]
     assert set(transformed) == {features.PIXELS, features.LABEL_ID, features.LABEL_WEIGHT, *passed_on}

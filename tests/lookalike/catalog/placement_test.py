@@ -1,4 +1,4 @@
-import dataclasses
+import hashlib
 import random
 
 import pytest
@@ -7,27 +7,36 @@ from hypothesis import strategies as st
 
 from lookalike.catalog.dead_letters import Reason
 from lookalike.catalog.placement import UNTRAINED, DecodedImage, Placement, SetAside, place
+from lookalike.catalog.product import CatalogImage
+from lookalike.catalog.splits import Group
 
 FAR_APART = [int(f"{row:04b}" * 16, 2) for row in range(16)]  # any two differ in at least 16 bits
 
 
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def image(image_id: str, **facts) -> DecodedImage:
-    """An image that is its own product and resembles no other."""
+    """An image that is its own product, in a file of its own, and resembles no other; `content` names its picture."""
     unlike_others = random.Random(image_id).getrandbits(64)
-    defaults = {
-        "product_id": image_id,
-        "category": "",
-        "split": "train",
-        "span": "",
-        "content": image_id,
-        "perceptual_hash": unlike_others,
-        "low_info": False,
-    }
-    return DecodedImage(image_id=image_id, **(defaults | facts))
+    found = {"perceptual_hash": unlike_others, "low_info": False, "content": image_id} | facts
+    picture = {name: found.pop(name) for name in ("perceptual_hash", "low_info")}
+    canonical = digest(found.pop("content"))
+    stated = {"split": "train", "sha256": digest(image_id)} | found
+    return DecodedImage(CatalogImage(image_id, canonical_sha256=canonical, **stated), **picture)
 
 
-def placed(*images: DecodedImage, distance: int = 0, seed: int = 0, held_out: float = 0.0):
-    return place(images, near_duplicate_distance=distance, eval_fraction=held_out, test_fraction=held_out, seed=seed)
+def placed_whole(*images: DecodedImage, distance: int = 0, seed: int = 0, held_out: float = 0.0, known=None):
+    return place(
+        images, near_duplicate_distance=distance, eval_fraction=held_out, test_fraction=held_out, seed=seed, known=known
+    )
+
+
+def placed(*images: DecodedImage, **options):
+    """Outcomes by image id, which are unique here."""
+    names = {one.image.stated_as: one.image.image_id for one in images}
+    return {names[key]: outcome for key, outcome in placed_whole(*images, **options).outcomes.items()}
 
 
 def test_every_image_gets_one_outcome() -> None:
@@ -170,8 +179,7 @@ SHOPS = st.lists(
 
 
 def shop(rows: list[dict]) -> list[DecodedImage]:
-    images = [image(str(number), **row) for number, row in enumerate(rows)]
-    return [dataclasses.replace(one, product_id=one.product_id or one.image_id) for one in images]
+    return [image(str(number), **row) for number, row in enumerate(rows)]
 
 
 @given(SHOPS, st.randoms(use_true_random=False))
@@ -186,23 +194,76 @@ def test_no_two_splits_share_a_product_or_a_picture(rows: list[dict]) -> None:
     images = shop(rows)
     outcome = placed(*images, distance=1, held_out=0.3)
     used = [
-        (one, outcome[one.image_id].split)
+        (one, outcome[one.image.image_id].split)
         for one in images
-        if isinstance(outcome[one.image_id], Placement) and not one.low_info
+        if isinstance(outcome[one.image.image_id], Placement) and not one.low_info
     ]
     for one, split in used:
         for other, other_split in used:
             resembling = (one.perceptual_hash ^ other.perceptual_hash).bit_count() <= 1
-            if one.product_id == other.product_id or resembling:
+            if one.image.product_id == other.image.product_id or resembling:
                 assert split == other_split
 
 
 @given(SHOPS)
-def test_every_picture_without_contradiction_is_kept_somewhere(rows: list[dict]) -> None:
+def test_every_picture_of_a_product_is_kept_and_no_picture_is_lost_without_contradiction(rows: list[dict]) -> None:
     images = shop(rows)
     outcome = placed(*images)
-    for content in {one.content for one in images}:
-        copies = [one for one in images if one.content == content]
-        contradiction = len({one.category for one in copies} - {""}) > 1
+    for picture in {one.image.picture for one in images}:
+        copies = [one.image for one in images if one.image.picture == picture]
         kept = [one for one in copies if isinstance(outcome[one.image_id], Placement)]
-        assert bool(kept) != contradiction
+        named = {one.product_id for one in copies if not one.is_own_product}
+        assert named <= {one.product_id for one in kept}
+        unnamed = {one.category for one in copies if one.is_own_product} - {""}
+        assert kept or len(unnamed) > 1
+
+
+def test_products_of_different_categories_that_share_a_picture_keep_it_and_learn_nothing_from_it() -> None:
+    outcome = placed(
+        image("a", product_id="shirt", category="Shirts", content="outfit"),
+        image("b", product_id="skirt", category="Skirts", content="outfit"),
+        image("c", product_id="skirt", category="Skirts"),
+    )
+    assert outcome == {"a": Placement("train", ""), "b": Placement("train", ""), "c": Placement("train", "Skirts")}
+
+
+def test_one_file_of_many_variants_is_an_image_of_each() -> None:
+    variants = [image("shirt.jpg", product_id=f"size-{size}", sha256=digest("shirt.jpg")) for size in "SML"]
+    outcomes = placed_whole(*variants).outcomes
+    assert [outcomes[one.image.stated_as] for one in variants] == [Placement("train", "")] * 3
+
+
+def test_one_file_under_two_names_of_a_product_is_one_image() -> None:
+    outcome = placed(
+        image("a", product_id="p", sha256=digest("x"), content="x"),
+        image("b", product_id="p", sha256=digest("x"), content="x"),
+    )
+    assert outcome == {"a": Placement("train", ""), "b": SetAside(Reason.DUPLICATE_IMAGE, "the same picture as a")}
+
+
+def test_known_products_never_move_and_pictures_left_across_splits_are_counted_and_named() -> None:
+    known = {"old": Group("old", "train"), "asked": Group("asked", "test")}
+    images = [
+        image("a", product_id="old", perceptual_hash=0b0, split=""),
+        image("b", product_id="asked", perceptual_hash=0b1, split=""),
+        image("c", product_id="asked", split=""),
+        image("d", product_id="new", perceptual_hash=0b1, split=""),
+    ]
+    whole = placed_whole(*images, distance=1, known=known)
+    splits = [whole.outcomes[one.image.stated_as] for one in images]
+    assert splits == [
+        Placement("train", ""),
+        Placement("test", "", seen_in="train"),
+        Placement("test", ""),
+        Placement("test", "", seen_in="train"),
+    ]
+    assert whole.groups == known | {"new": Group("asked", "test")}
+    assert whole.pairs_across_splits == 1, "a–b; d shows the picture of b, which stands for both"
+
+
+@given(SHOPS, SHOPS)
+def test_a_second_day_moves_nothing_of_the_first(first: list[dict], second: list[dict]) -> None:
+    day_one = placed_whole(*shop(first), distance=1, held_out=0.3)
+    day_two = placed_whole(*shop(first + second), distance=1, held_out=0.3, known=day_one.groups)
+    still_there = day_one.groups.keys() & day_two.groups.keys()  # a newer copy may have taken the place of one
+    assert {one: day_two.groups[one] for one in still_there} == {one: day_one.groups[one] for one in still_there}

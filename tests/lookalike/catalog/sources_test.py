@@ -42,8 +42,12 @@ def from_csv(root, text):
 
 
 def from_jsonl(root, *rows):
-    (root / "manifest.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    from_jsonl_in(root, *rows)
     return opened(root / "manifest.jsonl")
+
+
+def from_jsonl_in(folder, *rows):
+    (folder / "manifest.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
 
 
 # Folders
@@ -186,13 +190,17 @@ def test_every_column_is_read(tmp_path):
     digest = "AB" * 32
     source = from_csv(
         tmp_path,
-        "image,product_id,category,domain,split,title,price,gender,crop,sha256,attr:colour,attr:fit\n"
-        f'./a//1.jpg,p1, Clothing>Hats ,wild,test,"Hat, red",9.50,women,"0.1, 0.2, 0.5, 0.5",{digest},red,\n',
+        "image,product_id,category,domain,split,title,brand,url,price,currency,availability,gender,crop,sha256,"
+        "attr:colour,attr:fit\n"
+        f'./a//1.jpg,p1, Clothing>Hats ,wild,test,"Hat, red",Häti,https://shop.example/1,9.50,eur,In stock,women,'
+        f'"0.1, 0.2, 0.5, 0.5",{digest},red,\n',
     )
     [row] = source.rows
     assert (row.image_id, row.product_id, row.category) == ("a/1.jpg", "p1", "Clothing > Hats")
-    assert (row.domain, row.split, row.title, row.price) == ("wild", "test", "Hat, red", 9.5)
+    assert (row.domain, row.split, row.title, row.price) == ("wild", "test", "Hat, red", "9.50")
     assert (row.gender, row.crop, row.sha256) == ("women", (0.1, 0.2, 0.5, 0.5), digest.lower())
+    assert (row.brand, row.url) == ("Häti", "https://shop.example/1")
+    assert (row.currency, row.availability) == ("EUR", "in_stock")
     assert row.attributes == {"colour": "red"}
     assert row.uri == str(tmp_path / "a/1.jpg")
 
@@ -202,14 +210,14 @@ def test_missing_values_take_their_defaults(tmp_path):
     missing = {"product_id": "", "category": None, "domain": None, "price": "", "crop": None, "attr:fit": None}
     [row] = from_jsonl(tmp_path, {"image": "1.jpg", **missing}).rows
     assert (row.product_id, row.category, row.domain, row.split) == ("1.jpg", "", "catalog", "")
-    assert (row.price, row.crop, row.attributes) == (None, None, {})
+    assert (row.price, row.crop, row.attributes) == ("", None, {})
 
 
 def test_json_values_of_other_types_become_text(tmp_path):
     touch(tmp_path, "1.jpg")
     row = {"image": "1.jpg", "product_id": 17, "price": 3, "crop": [0, 0, 1, 0.5], "attr:size": 38.0, "attr:new": True}
     [read] = from_jsonl(tmp_path, row).rows
-    assert (read.product_id, read.price, read.crop) == ("17", 3.0, (0.0, 0.0, 1.0, 0.5))
+    assert (read.product_id, read.price, read.crop) == ("17", "3", (0.0, 0.0, 1.0, 0.5))
     assert read.attributes == {"new": "true", "size": "38"}
 
 
@@ -225,7 +233,7 @@ def test_parquet_with_missing_numbers_and_decimals(tmp_path):
     )
     pq.write_table(table, tmp_path / "manifest.parquet")
     rows = opened(tmp_path).rows
-    assert [(row.price, row.product_id) for row in rows] == [(9.99, "1.jpg"), (None, "7")]
+    assert [(row.price, row.product_id) for row in rows] == [("9.99", "1.jpg [0, 0, 0.5, 0.5]"), ("", "7")]
     assert [row.crop for row in rows] == [(0.0, 0.0, 0.5, 0.5), None]
 
 
@@ -280,6 +288,7 @@ def test_path_to_no_file_is_missing(tmp_path, image):
         ({"price": "€ 9"}, "price must be a number"),
         ({"price": "nan"}, "price must be a finite number"),
         ({"price": -1}, "price must be a finite number"),
+        ({"price": "1e999999"}, "price must have fewer than 15 digits"),
         ({"domain": "street"}, "domain must be one of catalog, wild"),
         ({"split": "validation"}, "split must be one of train, eval, test"),
         ({"crop": "0,0,1"}, "crop must be x,y,width,height"),
@@ -343,14 +352,62 @@ def test_unknown_columns_are_ignored_with_a_warning(tmp_path, caplog):
     assert "'attr:', 'colour'" in caplog.text
 
 
-def test_later_row_of_a_manifest_wins_and_a_conflict_is_told(tmp_path):
+def test_later_row_of_a_manifest_wins_and_its_categories_are_a_set(tmp_path):
     touch(tmp_path, "1.jpg", "2.jpg")
     source = from_csv(tmp_path, "image,category,title\n1.jpg,Hat,old\n1.jpg,Hat,new\n2.jpg,Hat,\n2.jpg,Coat,\n")
-    assert [(row.image_id, row.category, row.title) for row in source.rows] == [
-        ("1.jpg", "Hat", "new"),
-        ("2.jpg", "Coat", ""),
+    assert [(row.image_id, row.categories, row.title) for row in source.rows] == [
+        ("1.jpg", ("Hat",), "new"),
+        ("2.jpg", ("Hat", "Coat"), ""),
     ]
-    assert reasons(source) == {"1.jpg": Reason.DUPLICATE_ID, "2.jpg": Reason.CONFLICTING_LABEL}
+    assert reasons(source) == {"1.jpg": Reason.DUPLICATE_ID, "2.jpg": Reason.DUPLICATE_ID}
+
+
+def test_variants_that_share_a_picture_are_all_kept(tmp_path):
+    touch(tmp_path, "shirt.jpg")
+    source = from_csv(tmp_path, "image,product_id,category\nshirt.jpg,red-s,Shirt\nshirt.jpg,red-m,Shirt\n")
+    assert [(row.image_id, row.product_id) for row in source.rows] == [("shirt.jpg", "red-m"), ("shirt.jpg", "red-s")]
+    assert source.dead == []
+
+
+def test_two_boxes_in_one_photo_are_two_images(tmp_path):
+    touch(tmp_path, "room.jpg")
+    rows = from_jsonl(
+        tmp_path,
+        {"image": "room.jpg", "category": "Lamp", "crop": [0, 0, 0.5, 1]},
+        {"image": "room.jpg", "category": "Sofa", "crop": [0.5, 0, 0.5, 1]},
+    ).rows
+    assert [(row.product_id, row.categories) for row in rows] == [
+        ("room.jpg [0, 0, 0.5, 1]", ("Lamp",)),
+        ("room.jpg [0.5, 0, 0.5, 1]", ("Sofa",)),
+    ]
+
+
+def test_facts_of_a_product_hold_for_all_its_images_and_the_newest_statement_counts(tmp_path):
+    touch(tmp_path, "1.jpg", "2.jpg", "3.jpg")
+    rows = from_jsonl(
+        tmp_path,
+        {"image": "1.jpg", "product_id": "p", "title": "Old", "brand": "B", "attr:fit": "slim", "category": "Hat"},
+        {"image": "2.jpg", "product_id": "p", "title": "New", "attr:fit": "wide", "attr:hue": "red"},
+        {"image": "3.jpg", "product_id": "q"},
+    ).rows
+    assert [(row.title, row.brand, row.category) for row in rows] == [("New", "B", "Hat")] * 2 + [("", "", "")]
+    assert [row.attributes for row in rows] == [{"fit": "wide", "hue": "red"}] * 2 + [{}]
+
+
+def test_categories_of_the_newest_day_that_states_any_replace_older_ones(tmp_path):
+    for day, category in (("20", ["Hat", "Sale"]), ("21", ["Cap"]), ("22", [])):
+        touch(tmp_path, f"span=2026-11-{day}/{day}.jpg")
+        from_jsonl_in(
+            tmp_path / f"span=2026-11-{day}", {"image": f"{day}.jpg", "product_id": "p", "category": category}
+        )
+    assert [row.categories for row in opened(tmp_path, window_spans=3).rows] == [("Cap",)] * 3
+
+
+def test_renamed_categories_take_what_lies_below_them_along(tmp_path):
+    touch(tmp_path, "Clothes/Tops/Tee/1.jpg", "Clothes/2.jpg", "Shoes/3.jpg")
+    renamed = {"Clothes": "Clothing", "Clothes > Tops": "Clothing > Shirts"}
+    source = open_source(str(tmp_path), window_spans=1, renamed=renamed)
+    assert [row.category for row in source.rows] == ["Clothing", "Clothing > Shirts > Tee", "Shoes"]
 
 
 CELLS = st.one_of(

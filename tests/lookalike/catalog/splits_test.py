@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookalike.catalog.splits import assign_split, group_ids, near_duplicate_pairs
+from lookalike.catalog.splits import Group, assign_groups, near_duplicate_pairs
 
 ALL_BITS = (1 << 64) - 1
 
@@ -47,41 +47,51 @@ def test_distance_beyond_the_exact_range_is_refused(max_distance):
         near_duplicate_pairs([1, 2], max_distance)
 
 
+def groups_of(products, pairs=(), known=(), held_out=0.1, seed=0):
+    """Groups of products, each with its stated split or without one."""
+    stated = [one if isinstance(one, tuple) else (one, "") for one in products]
+    return assign_groups(stated, pairs, known=dict(known), eval_fraction=held_out, test_fraction=held_out, seed=seed)
+
+
+def names(groups):
+    return {product: group.name for product, group in groups.items()}
+
+
 def test_groups_join_products_through_near_duplicates():
-    products = ["b", "b", "c", "a", "d"]
-    assert group_ids(products, [(1, 2), (2, 3)]) == ["a", "a", "a", "a", "d"]
+    assert names(groups_of("bbcad", [(1, 2), (2, 3)])) == {"a": "a", "b": "a", "c": "a", "d": "d"}
 
 
-def test_group_key_does_not_depend_on_the_order_of_pairs():
-    products = ["d", "c", "b", "a"]
+def test_group_does_not_depend_on_the_order_of_pairs():
     chain = [(0, 1), (1, 2), (2, 3)]
-    assert group_ids(products, chain) == group_ids(products, chain[::-1]) == ["a"] * 4
+    assert groups_of("dcba", chain) == groups_of("dcba", chain[::-1])
 
 
 @pytest.mark.parametrize(
-    ("explicit", "split"),
+    ("stated", "split"),
     [
         (["train", "eval", "test"], "test"),
         (["train", "", "eval"], "eval"),
         (["train", "train"], "train"),
     ],
 )
-def test_most_held_out_explicit_split_wins(explicit, split):
-    assert assign_split("g", explicit, eval_fraction=0.1, test_fraction=0.1, seed=0) == split
+def test_most_held_out_stated_split_wins(stated, split):
+    assert groups_of([("p", one) for one in stated]) == {"p": Group("p", split)}
 
 
 def test_hashed_splits_come_in_the_asked_proportions():
-    splits = [assign_split(str(i), [], eval_fraction=0.2, test_fraction=0.1, seed=7) for i in range(4000)]
+    groups = assign_groups(
+        [(str(i), "") for i in range(4000)], [], known={}, eval_fraction=0.2, test_fraction=0.1, seed=7
+    )
+    splits = [group.split for group in groups.values()]
     # Four standard deviations of a binomial with n = 4000.
     assert splits.count("eval") == pytest.approx(800, abs=4 * (4000 * 0.2 * 0.8) ** 0.5)
     assert splits.count("test") == pytest.approx(400, abs=4 * (4000 * 0.1 * 0.9) ** 0.5)
 
 
 def test_seed_changes_the_hashed_split_and_nothing_else_does():
-    def draw(seed):
-        return [assign_split(str(i), [""], eval_fraction=0.3, test_fraction=0.3, seed=seed) for i in range(50)]
-
-    assert draw(1) == draw(1) != draw(2)
+    products = [str(i) for i in range(50)]
+    drawn = groups_of(products, held_out=0.3)
+    assert groups_of(products[::-1], held_out=0.3) == drawn != groups_of(products, held_out=0.3, seed=1)
 
 
 @pytest.mark.parametrize(
@@ -89,12 +99,46 @@ def test_seed_changes_the_hashed_split_and_nothing_else_does():
 )
 def test_fractions_that_leave_no_training_data_are_refused(eval_fraction, test_fraction):
     with pytest.raises(ValueError, match="held-out fractions"):
-        assign_split("g", [], eval_fraction=eval_fraction, test_fraction=test_fraction, seed=0)
+        assign_groups([], [], known={}, eval_fraction=eval_fraction, test_fraction=test_fraction, seed=0)
 
 
-def test_unknown_explicit_split_is_refused():
+def test_unknown_stated_split_is_refused():
     with pytest.raises(ValueError, match="validation"):
-        assign_split("g", ["validation"], eval_fraction=0.1, test_fraction=0.1, seed=0)
+        groups_of([("p", "validation")])
+
+
+KNOWN = {"k": Group("k", "train"), "e": Group("d", "eval"), "t": Group("t", "test")}
+
+
+def test_known_products_keep_group_and_split_whatever_joins_them():
+    groups = groups_of([("k", "test"), "a", "t"], [(0, 1), (1, 2), (0, 2)], KNOWN)
+    assert (groups["k"], groups["t"]) == (KNOWN["k"], KNOWN["t"])
+
+
+@pytest.mark.parametrize(
+    ("touching", "group"),
+    [
+        (["k"], Group("k", "train")),
+        (["k", "e"], Group("d", "eval")),
+        (["k", "t", "e"], Group("t", "test")),
+    ],
+)
+def test_new_product_takes_the_most_held_out_split_of_the_groups_it_touches(touching, group):
+    pairs = [(0, row) for row in range(1, len(touching) + 1)]
+    assert groups_of(["a", *touching], pairs, KNOWN)["a"] == group
+
+
+def test_new_products_joined_to_one_that_touches_a_group_go_along():
+    groups = groups_of(["a", "b", "t", "c", "k"], [(0, 1), (1, 2), (3, 4)], KNOWN)
+    assert groups["a"] == groups["b"] == Group("t", "test")
+    assert groups["c"] == Group("k", "train"), "a known product joins nothing: what touches another side stays apart"
+
+
+def test_a_new_product_of_a_smaller_name_moves_nobody():
+    first = groups_of("mno", [(0, 1)], held_out=0.3)
+    second = groups_of("amno", [(0, 1), (1, 2)], known=first, held_out=0.3)
+    assert {product: second[product] for product in first} == first
+    assert second["a"] == first["m"]
 
 
 @given(
@@ -109,9 +153,7 @@ def test_unknown_explicit_split_is_refused():
 )
 def test_no_product_and_no_near_duplicate_is_ever_in_two_splits(images, seed):
     hashes, products, stated = images
-    groups = group_ids(products, near_duplicate_pairs(hashes, 3))
-    explicit = {group: [s for g, s in zip(groups, stated, strict=True) if g == group] for group in groups}
-    splits = [assign_split(group, explicit[group], eval_fraction=0.3, test_fraction=0.3, seed=seed) for group in groups]
+    groups = groups_of(zip(products, stated, strict=True), near_duplicate_pairs(hashes, 3), held_out=0.3, seed=seed)
     for i, j in combinations(range(len(hashes)), 2):
         if products[i] == products[j] or bin(hashes[i] ^ hashes[j]).count("1") <= 3:
-            assert splits[i] == splits[j]
+            assert groups[products[i]] == groups[products[j]]

@@ -1,23 +1,53 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from lookalike.catalog.product import CatalogImage
 from lookalike.release import contents
-from lookalike.release.contents import Catalogue, CatalogueRecord, write_catalogue
+from lookalike.release.contents import Catalogue, write_catalogue
 from lookalike.release.manifest import ReleaseError
 from lookalike.retrieval import exact
 
-DRESS = CatalogueRecord(
+DRESS = CatalogImage(
     "span=2026-11-20/dress.jpg",
     "p1",
-    "Clothing > Dresses",
-    'A "red" dress, grün',
-    "women",
-    19.5,
-    {"colour": "rot", "länge": "midi"},
-    b"\xff\xd8jpeg",
+    category="Clothing > Dresses",
+    other_categories=("Sale", "Summer"),
+    title='A "red" dress, grün',
+    brand="Ähnlich",
+    url="https://shop.example/p1",
+    price="19.50",
+    currency="EUR",
+    availability="in_stock",
+    gender="women",
+    attributes={"colour": "rot", "länge": "midi"},
+    crop=(0.0, 0.1, 0.5, 0.5),
+    sha256="ab" * 32,
+    canonical_sha256="cd" * 32,
+    jpeg=b"\xff\xd8jpeg",
 )
-PLAIN = CatalogueRecord("plain.jpg", "p2")
+PLAIN = CatalogImage("plain.jpg", "p2")
+# What 0.1.0 wrote, column by column.
+FIRST_FORMAT = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("product_id", pa.string()),
+        ("category", pa.string()),
+        ("title", pa.string()),
+        ("gender", pa.string()),
+        ("price", pa.float64()),
+        ("attributes", pa.string()),
+        ("thumbnail", pa.binary()),
+    ]
+)
+
+
+def write_arrow(path, schema, *rows):
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+        writer.write_batch(pa.RecordBatch.from_pylist(list(rows), schema=schema))
+    return path
 
 
 def unit_vectors(num_rows, seed=0, dim=8):
@@ -29,19 +59,20 @@ def test_records_come_back_as_they_were_written(tmp_path):
     assert write_catalogue(tmp_path / "catalogue.arrow", [DRESS, PLAIN]) == 2
     catalogue = Catalogue.open(tmp_path / "catalogue.arrow")
     assert len(catalogue) == 2
-    assert (catalogue.record(0), catalogue.record(1)) == (DRESS, PLAIN)
+    assert (catalogue.image(0), catalogue.image(1)) == (replace(DRESS, jpeg=b""), PLAIN)
     assert catalogue.thumbnail(0) == b"\xff\xd8jpeg"
-    assert catalogue.image_ids == ["span=2026-11-20/dress.jpg", "plain.jpg"]
+    assert catalogue.pictures == ["cd" * 32, ""]
+    assert catalogue.other_categories == {0: ["Sale", "Summer"]}
     assert catalogue.product_ids == ["p1", "p2"]
     assert catalogue.categories == ["Clothing > Dresses", ""]
 
 
 def test_rows_keep_their_order_across_batches(tmp_path, monkeypatch):
     monkeypatch.setattr(contents, "_ROWS_PER_BATCH", 4)
-    records = [CatalogueRecord(f"{i}", f"p{i}", thumbnail=bytes([i])) for i in range(11)]
+    records = [CatalogImage(f"{i}", f"p{i}", jpeg=bytes([i])) for i in range(11)]
     assert write_catalogue(tmp_path / "catalogue.arrow", iter(records)) == 11
     catalogue = Catalogue.open(tmp_path / "catalogue.arrow")
-    assert [catalogue.record(row) for row in range(11)] == records
+    assert [replace(catalogue.image(row), jpeg=catalogue.thumbnail(row)) for row in range(11)] == records
 
 
 def test_an_empty_catalogue_can_be_read(tmp_path):
@@ -60,11 +91,37 @@ def test_other_files_are_not_taken_for_a_catalogue(tmp_path):
     (tmp_path / "text.arrow").write_text("hello, this is no arrow file")
     with pytest.raises(ReleaseError, match=r"text\.arrow must be an Arrow file"):
         Catalogue.open(tmp_path / "text.arrow")
-    schema = pa.schema([("image_id", pa.string())])
-    with pa.OSFile(str(tmp_path / "other.arrow"), "wb") as file, pa.ipc.new_file(file, schema):
-        pass
-    with pytest.raises(ReleaseError, match=r"other\.arrow must have the columns .* got \['image_id'\]"):
+    write_arrow(tmp_path / "other.arrow", pa.schema([("image_id", pa.string())]), {"image_id": "a.jpg"})
+    with pytest.raises(ReleaseError, match=r"other\.arrow must have the columns .* none named product_id, category"):
         Catalogue.open(tmp_path / "other.arrow")
+
+
+def test_catalogue_of_the_first_format_is_read_and_what_it_lacks_is_absent(tmp_path):
+    row = {
+        "image_id": "a.jpg", "product_id": "p", "category": "Hat", "title": "T", "gender": "", "price": 99.99,
+        "attributes": '{"fit": "slim"}', "thumbnail": b"jpeg",
+    }  # fmt: skip
+    catalogue = Catalogue.open(write_arrow(tmp_path / "catalogue.arrow", FIRST_FORMAT, row))
+    expected = CatalogImage("a.jpg", "p", category="Hat", title="T", price="99.99", attributes={"fit": "slim"})
+    assert catalogue.image(0) == expected
+    assert (catalogue.pictures, catalogue.other_categories) == (["a.jpg"], {})
+
+
+def test_a_column_of_a_later_version_is_passed_over_and_a_later_format_is_refused(tmp_path):
+    schema = FIRST_FORMAT.append(pa.field("weight_g", pa.int64()))
+    row = dict.fromkeys(schema.names) | {"image_id": "a.jpg", "product_id": "p", "category": ""}
+    assert Catalogue.open(write_arrow(tmp_path / "wider.arrow", schema, row)).image(0) == CatalogImage("a.jpg", "p")
+    later = schema.with_metadata({"lookalike.format": "3"})
+    with pytest.raises(ReleaseError, match=r"later\.arrow must be of format 2 or older, got 3: .* newer version"):
+        Catalogue.open(write_arrow(tmp_path / "later.arrow", later, row))
+
+
+def test_rows_of_a_category_and_all_below_it_stand_together():
+    paths = ["Shoes", "Clothing (old)", "Clothing > Tops", "Clothing", "Clothing > Tops > Tee", "", "Clothing > Hats"]
+    rows = sorted((CatalogImage(f"{path}.jpg", category=path) for path in paths), key=contents.by_category)
+    assert [row.category for row in rows] == [
+        "", "Clothing", "Clothing > Hats", "Clothing > Tops", "Clothing > Tops > Tee", "Clothing (old)", "Shoes",
+    ]  # fmt: skip
 
 
 def test_embeddings_are_mapped_as_they_were_written(tmp_path):

@@ -42,7 +42,7 @@ def test_nothing_to_ask_is_an_error_that_says_what_is_missing() -> None:
 def test_headline_reads_what_the_evaluation_writes() -> None:
     # The wild photo of p lies nearest to q, the catalogue images nearest to their own: recall@1 is 0 of 1.
     table = RetrievalTable(
-        image_id=np.array(["p1", "p2", "q1", "wild"]),
+        picture=np.array(["p1", "p2", "q1", "wild"]),
         product_id=np.array(["p", "p", "q", "p"]),
         category=np.array(["", "", "", ""]),
         domain=np.array(["catalog", "catalog", "catalog", "wild"]),

@@ -1,0 +1,95 @@
+"""Which rows of a gallery lie in a category or below it."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from lookalike.catalog.taxonomy import SEPARATOR, parse_category
+from lookalike.errors import EXIT_USAGE, UserError
+from lookalike.release.contents import Catalogue
+
+Levels = tuple[str, ...]
+Rows = npt.NDArray[np.int64]
+
+
+class UnknownCategoryError(UserError, code="UNKNOWN_CATEGORY", exit_status=EXIT_USAGE):
+    """No image of the release has this category or one below it."""
+
+
+@dataclass(frozen=True)
+class Subtree:
+    """The rows of a category and of all below it.
+
+    Attributes:
+      main: those whose first category it is. A slice where a gallery is ordered, so that nothing is copied; the rows
+        themselves in a release of before galleries were.
+      others: [num_others] int64, ascending: those that are in it by a further category alone.
+    """
+
+    main: slice | Rows
+    others: Rows
+
+
+class Subtrees:
+    """The subtrees of a catalogue."""
+
+    def __init__(self, catalogue: Catalogue):
+        self._rows = {levels: _as_slice(rows) for levels, rows in _first_categories(catalogue).items()}
+        self._others = _further_categories(catalogue)
+
+    def sizes(self) -> dict[str, int]:
+        """Number of images in or below every category path, in path order."""
+        paths = {levels[:depth] for levels in (*self._rows, *self._others) for depth in range(1, len(levels) + 1)}
+        return {SEPARATOR.join(path): _size(self.below(path)) for path in sorted(paths)}
+
+    def below(self, path: Levels) -> Subtree:
+        """The subtree of a path. Raises UnknownCategoryError where it holds no image."""
+        main = [rows for levels, rows in self._rows.items() if levels[: len(path)] == path]
+        others = [rows for levels, rows in self._others.items() if levels[: len(path)] == path]
+        if not main and not others:
+            raise UnknownCategoryError(f"category must be one of the release's, got {SEPARATOR.join(path)}")
+        joined = _join(main)
+        return Subtree(joined, np.setdiff1d(_concatenate(others), row_numbers(joined)))
+
+
+def _first_categories(catalogue: Catalogue) -> dict[Levels, Rows]:
+    rows: dict[Levels, list[int]] = {}
+    for row, category in enumerate(catalogue.categories):
+        rows.setdefault(parse_category(category), []).append(row)
+    return {levels: np.array(found, np.int64) for levels, found in rows.items()}
+
+
+def _further_categories(catalogue: Catalogue) -> dict[Levels, Rows]:
+    rows: dict[Levels, list[int]] = {}
+    for row, categories in catalogue.other_categories.items():
+        for category in categories:
+            rows.setdefault(parse_category(category), []).append(row)
+    return {levels: np.array(found, np.int64) for levels, found in rows.items()}
+
+
+def _join(parts: list[slice | Rows]) -> slice | Rows:
+    slices = sorted((part for part in parts if isinstance(part, slice)), key=lambda part: part.start)
+    if len(slices) == len(parts) and all(one.stop == next_.start for one, next_ in pairwise(slices)):
+        return slice(slices[0].start, slices[-1].stop) if slices else slice(0, 0)
+    return _as_slice(np.sort(_concatenate([row_numbers(part) for part in parts])))
+
+
+def _as_slice(rows: Rows) -> slice | Rows:
+    """Ascending rows as a slice where they have no gap."""
+    start, stop = int(rows[0]), int(rows[-1]) + 1
+    return slice(start, stop) if stop - start == len(rows) else rows
+
+
+def row_numbers(rows: slice | Rows) -> Rows:
+    """[num_rows] int64: the rows of a slice, or the rows themselves."""
+    return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+
+
+def _concatenate(parts: list[Rows]) -> Rows:
+    return np.concatenate([np.empty(0, np.int64), *parts])
+
+
+def _size(subtree: Subtree) -> int:
+    return len(row_numbers(subtree.main)) + len(subtree.others)
