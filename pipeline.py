@@ -22,8 +22,8 @@ from components.open_review import OpenReview
 from components.release_pusher import ReleasePusher
 from components.retrieval_evaluator import RetrievalEvaluator
 from components.schema_gate import SchemaGate
+from components.source_digest import source_digest
 from lookalike.configs.settings import Settings
-from lookalike.configs.source_digest import source_digest
 
 TRAINING = "lookalike-training"
 PROMOTION = "lookalike-promotion"
@@ -78,21 +78,14 @@ def create_training_pipeline(
         fingerprint=fingerprint,
         settings=_json(settings.ingest),
         dead_letter_root=places.dead_letters,
-        source_digest=source_digest("components.image_example_gen"),
     )
     examples, taxonomy = ingest.outputs["examples"], ingest.outputs["taxonomy"]
-    statistics = CatalogStatisticsGen(
-        examples=examples, source_digest=source_digest("components.catalog_statistics_gen")
-    )
-    schema = CatalogSchemaGen(
-        statistics=statistics.outputs["statistics"],
-        source_digest=source_digest("components.catalog_schema_gen"),
-    )
+    statistics = CatalogStatisticsGen(examples=examples)
+    schema = CatalogSchemaGen(statistics=statistics.outputs["statistics"])
     gate = SchemaGate(
         statistics=statistics.outputs["statistics"],
         schema=schema.outputs["schema"],
         settings=_json(settings.schema),
-        source_digest=source_digest("components.schema_gate"),
     )
     transform = tfx.components.Transform(
         examples=examples,
@@ -136,9 +129,8 @@ def create_training_pipeline(
         num_review_queries=settings.review.num_queries,
         baseline_release=baseline_release,
         submitted_by=submitted_by,
-        source_digest=source_digest("components.retrieval_evaluator"),
     )
-    infra_check = InfraCheck(examples=examples, model=model, source_digest=source_digest("components.infra_check"))
+    infra_check = InfraCheck(examples=examples, model=model)
     review = OpenReview(
         examples=examples,
         taxonomy=taxonomy,
@@ -149,7 +141,6 @@ def create_training_pipeline(
         infra_verdict=infra_check.outputs["verdict"],
         settings=_json(settings.review),
         database_url=places.review_database,
-        source_digest=source_digest("components.open_review"),
     )
     return tfx.dsl.Pipeline(
         pipeline_name=TRAINING,
@@ -210,24 +201,20 @@ def create_promotion_pipeline(
         decision=decision,
         public_key=public_key,
         allow_simulated=settings.review.allow_simulated,
-        source_digest=source_digest("components.human_gate"),
     )
     embedder = CatalogueEmbedder(
         examples=examples.outputs["result"],
         model=model.outputs["result"],
         blessing=gate.outputs["blessing"],
-        source_digest=source_digest("components.catalogue_embedder"),
     )
     index_builder = IndexBuilder(
         embeddings=embedder.outputs["embeddings"],
         settings=_json(settings.index),
-        source_digest=source_digest("components.index_builder"),
     )
     index_evaluator = IndexEvaluator(
         embeddings=embedder.outputs["embeddings"],
         index=index_builder.outputs["index"],
         settings=_json(settings.index),
-        source_digest=source_digest("components.index_evaluator"),
     )
     pusher = ReleasePusher(
         candidate=candidate.outputs["result"],
@@ -243,7 +230,6 @@ def create_promotion_pipeline(
         allow_simulated=settings.review.allow_simulated,
         keep_releases=settings.release.keep,
         release_store=places.releases,
-        source_digest=source_digest("components.release_pusher"),
     )
     return tfx.dsl.Pipeline(
         pipeline_name=PROMOTION,

@@ -10,6 +10,7 @@ from tfx import v1 as tfx
 from tfx.types import artifact_utils
 
 from components import artifacts
+from components.component import component
 from lookalike.catalog.product import CatalogImage, Reach, to_columns
 from transform import features
 
@@ -17,13 +18,12 @@ FACTS = tuple(to_columns(CatalogImage("any name"), Reach.EXAMPLES))
 COMMITTED_SCHEMA = Path(features.__file__).with_suffix(".pbtxt")
 
 
-@tfx.dsl.components.component
+@component
 def CatalogSchemaGen(
     statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
     schema: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.Schema],
-    source_digest: tfx.dsl.components.Parameter[str],
 ) -> None:
-    """Writes schema.pbtxt; `source_digest` is there for the cache key alone."""
+    """Writes schema.pbtxt."""
     committed = text_format.Parse(COMMITTED_SCHEMA.read_text(), schema_pb2.Schema())
     # Of every split: a rare attribute may be stated for held-out products alone.
     found = [

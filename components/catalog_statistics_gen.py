@@ -12,19 +12,19 @@ from tfx.types import artifact_utils
 from tfx_bsl.public import tfxio
 
 from components import artifacts
+from components.component import component
 from transform import features
 
 BY_SPAN = "SELECT STRUCT(span) FROM example.span"  # TFDV names these slices span_<value>
 
 
-@tfx.dsl.components.component(use_beam=True)
+@component(use_beam=True)
 def CatalogStatisticsGen(
     examples: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     statistics: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
-    source_digest: tfx.dsl.components.Parameter[str],
     beam_pipeline: tfx.dsl.components.BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
-    """Writes one FeatureStats.pb a split; `source_digest` is there for the cache key alone."""
+    """Writes one FeatureStats.pb a split."""
     splits = artifact_utils.decode_split_names(examples.split_names)
     statistics.split_names = artifact_utils.encode_split_names(splits)
     options = tfdv.StatsOptions(experimental_slice_sqls=[BY_SPAN])

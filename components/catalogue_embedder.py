@@ -22,6 +22,7 @@ from tfx.dsl.io import fileio
 from tfx.utils import path_utils
 
 from components import artifacts
+from components.component import component
 from components.tf_examples import decode
 from lookalike.catalog.dead_letters import DataError
 from lookalike.catalog.product import CatalogImage
@@ -47,18 +48,17 @@ Role = str
 Embedded = tuple[CatalogImage, npt.NDArray[np.float32]]
 
 
-@tfx.dsl.components.component(use_beam=True)
+@component(use_beam=True)
 def CatalogueEmbedder(
     examples: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
     blessing: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelBlessing],
     embeddings: tfx.dsl.components.OutputArtifact[artifacts.Embeddings],
-    source_digest: tfx.dsl.components.Parameter[str],
     beam_pipeline: tfx.dsl.components.BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
     """Writes catalogue.arrow and embeddings.npy, row by row the same, and queries.npy.
 
-    `blessing` is why this may run at all; `source_digest` is there for the cache key alone.
+    `blessing` is why this may run at all.
 
     Raises:
       DataError: when there is no catalogue image.

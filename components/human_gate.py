@@ -12,12 +12,13 @@ from tfx.utils import path_utils
 
 from components import artifacts
 from components.candidate import CandidateFacts
+from components.component import component
 from lookalike.configs.mounts import mounted_path
 from lookalike.release.manifest import tree_sha256
 from lookalike.review.decisions import Decision, DecisionInvalid, DecisionPending, verify_decision
 
 
-@tfx.dsl.components.component
+@component
 def HumanGate(
     candidate: tfx.dsl.components.InputArtifact[artifacts.Candidate],
     model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
@@ -25,9 +26,8 @@ def HumanGate(
     decision: tfx.dsl.components.Parameter[str],
     public_key: tfx.dsl.components.Parameter[str],
     allow_simulated: tfx.dsl.components.Parameter[bool],
-    source_digest: tfx.dsl.components.Parameter[str],
 ) -> None:
-    """Blesses or raises; `source_digest` is there for the cache key alone.
+    """Blesses or raises.
 
     A blessing may come from TFX's cache after the decision has expired: ReleasePusher checks again when it pushes.
 
@@ -38,7 +38,6 @@ def HumanGate(
       decision: the JSON document, '' while there is none.
       public_key: PEM of the review's Ed25519 key.
       allow_simulated: whether simulated raters may decide.
-      source_digest: of this code.
 
     Raises:
       DecisionError: pending, rejected, expired, or not a decision about this model.

@@ -19,6 +19,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components import artifacts
+from components.component import component
 from components.tf_examples import encode, write_records
 from lookalike.catalog.dead_letters import DataError, DeadLetter, Reason, check_dead_letter_thresholds
 from lookalike.catalog.guarded_decoder import GuardedDecoder
@@ -36,7 +37,7 @@ DEAD_LETTERS_FILE = "dead_letters.jsonl"
 QUARANTINE = "quarantine"
 
 
-@tfx.dsl.components.component(use_beam=True)
+@component(use_beam=True)
 def ImageExampleGen(
     examples: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.Examples],
     taxonomy: tfx.dsl.components.OutputArtifact[artifacts.Taxonomy],
@@ -44,10 +45,9 @@ def ImageExampleGen(
     fingerprint: tfx.dsl.components.Parameter[str],
     settings: tfx.dsl.components.Parameter[str],
     dead_letter_root: tfx.dsl.components.Parameter[str],
-    source_digest: tfx.dsl.components.Parameter[str],
     beam_pipeline: tfx.dsl.components.BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
-    """Reads `source`; `fingerprint` and `source_digest` are there for the cache key alone.
+    """Reads `source`; `fingerprint` is there for the cache key alone.
 
     Raises:
       DataError: when categories look alike, too much is unusable, or a split that training needs is empty. Dead letters

@@ -6,20 +6,20 @@ import numpy as np
 from tfx import v1 as tfx
 
 from components import artifacts
+from components.component import component
 from lookalike.configs.mounts import mounted_path
 from lookalike.configs.settings import IndexSettings
 from lookalike.release.contents import EMBEDDINGS_FILE
 from lookalike.retrieval.scann_index import build, choose_spec
 
 
-@tfx.dsl.components.component
+@component
 def IndexBuilder(
     embeddings: tfx.dsl.components.InputArtifact[artifacts.Embeddings],
     index: tfx.dsl.components.OutputArtifact[artifacts.Index],
     settings: tfx.dsl.components.Parameter[str],
-    source_digest: tfx.dsl.components.Parameter[str],
 ) -> None:
-    """Saves the index; `source_digest` is there for the cache key alone."""
+    """Saves the index."""
     chosen = IndexSettings(**json.loads(settings))
     vectors = np.load(mounted_path(embeddings.uri) / EMBEDDINGS_FILE, allow_pickle=False)
     spec = choose_spec(

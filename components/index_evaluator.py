@@ -8,6 +8,7 @@ import numpy.typing as npt
 from tfx import v1 as tfx
 
 from components import artifacts
+from components.component import component
 from components.verdict import Verdict
 from lookalike.configs.mounts import mounted_path
 from lookalike.configs.settings import IndexSettings
@@ -19,15 +20,14 @@ from lookalike.retrieval.scann_index import ScannIndex
 K = 10
 
 
-@tfx.dsl.components.component
+@component
 def IndexEvaluator(
     embeddings: tfx.dsl.components.InputArtifact[artifacts.Embeddings],
     index: tfx.dsl.components.InputArtifact[artifacts.Index],
     verdict: tfx.dsl.components.OutputArtifact[artifacts.Verdict],
     settings: tfx.dsl.components.Parameter[str],
-    source_digest: tfx.dsl.components.Parameter[str],
 ) -> None:
-    """Measures the index as loaded from disk; `source_digest` is there for the cache key alone."""
+    """Measures the index as loaded from disk."""
     limits = IndexSettings(**json.loads(settings))
     gallery = np.load(mounted_path(embeddings.uri) / EMBEDDINGS_FILE, allow_pickle=False)
     queries = np.load(mounted_path(embeddings.uri) / artifacts.QUERIES_FILE, allow_pickle=False)[: limits.max_queries]

@@ -10,6 +10,7 @@ from tfx.utils import path_utils
 
 import components
 from components import artifacts, infra_probe
+from components.component import component
 from components.verdict import Verdict
 from lookalike.configs.mounts import mounted_path
 
@@ -17,14 +18,13 @@ TIMEOUT_S = 300.0
 ROOT = Path(components.__file__).parent.parent
 
 
-@tfx.dsl.components.component
+@component
 def InfraCheck(
     examples: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
     verdict: tfx.dsl.components.OutputArtifact[artifacts.Verdict],
-    source_digest: tfx.dsl.components.Parameter[str],
 ) -> None:
-    """Asks the model held-out images; `source_digest` is there for the cache key alone."""
+    """Asks the model held-out images."""
     held_out = f"{examples.path(split=artifacts.HELD_OUT_SPLIT)}/*"
     check(str(mounted_path(path_utils.serving_model_path(model.uri))), held_out).save(verdict.uri)
 

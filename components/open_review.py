@@ -10,6 +10,7 @@ from tfx.dsl.io import fileio
 
 from components import artifacts
 from components.candidate import CandidateFacts
+from components.component import component
 from components.verdict import Verdict
 from lookalike.configs.mounts import mounted_path
 from lookalike.configs.settings import ReviewSettings
@@ -20,7 +21,7 @@ from lookalike.review.store import open_store
 log = logging.getLogger(__name__)
 
 
-@tfx.dsl.components.component
+@component
 def OpenReview(
     examples: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     taxonomy: tfx.dsl.components.InputArtifact[artifacts.Taxonomy],
@@ -32,9 +33,8 @@ def OpenReview(
     candidate: tfx.dsl.components.OutputArtifact[artifacts.Candidate],
     settings: tfx.dsl.components.Parameter[str],
     database_url: tfx.dsl.components.Parameter[str],
-    source_digest: tfx.dsl.components.Parameter[str],
 ) -> None:
-    """Opens a round, or records why not; `source_digest` is there for the cache key alone."""
+    """Opens a round, or records why not."""
     refusals = [] if _is_blessed(blessing) else ["TFMA: a metric of the overall slice is below its threshold"]
     for verdict in (Verdict.load(retrieval_verdict.uri), Verdict.load(infra_verdict.uri)):
         refusals += [] if verdict.passed else verdict.reasons

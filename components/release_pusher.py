@@ -10,6 +10,7 @@ from tfx.utils import path_utils
 
 from components import artifacts
 from components.candidate import CandidateFacts
+from components.component import component
 from components.human_gate import check_decision
 from components.verdict import Verdict
 from lookalike.configs.mounts import mounted_path, output_directory
@@ -25,7 +26,7 @@ class IndexNotGoodEnoughError(UserError, code="INDEX_NOT_GOOD_ENOUGH"):
     """The index evaluation said no; nothing is pushed."""
 
 
-@tfx.dsl.components.component
+@component
 def ReleasePusher(
     candidate: tfx.dsl.components.InputArtifact[artifacts.Candidate],
     model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
@@ -41,9 +42,8 @@ def ReleasePusher(
     allow_simulated: tfx.dsl.components.Parameter[bool],
     keep_releases: tfx.dsl.components.Parameter[int],
     release_store: tfx.dsl.components.Parameter[str],
-    source_digest: tfx.dsl.components.Parameter[str],
 ) -> None:
-    """Pushes once for each decision; `blessing` is why this may run, `source_digest` only keys the cache.
+    """Pushes once for each decision; `blessing` is why this may run.
 
     The gate may have answered from TFX's cache, so the decision is checked again, now.
 

@@ -10,6 +10,7 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from components import artifacts
+from components.component import component
 from components.retrieval_page import render_page
 from components.review_evidence import CandidateIdentity, EmbeddedImages, write_review_evidence
 from components.tf_examples import read_images
@@ -26,7 +27,7 @@ from lookalike.retrieval.metrics import RetrievalEvaluation, evaluate_retrieval
 PAGE_FILE = "page.html"
 
 
-@tfx.dsl.components.component
+@component
 def RetrievalEvaluator(
     examples: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
@@ -36,12 +37,8 @@ def RetrievalEvaluator(
     num_review_queries: tfx.dsl.components.Parameter[int],
     baseline_release: tfx.dsl.components.Parameter[str],
     submitted_by: tfx.dsl.components.Parameter[str],
-    source_digest: tfx.dsl.components.Parameter[str],
 ) -> None:
-    """Evaluates the candidate, and the release in the directory `baseline_release` ('' = none is serving) beside it.
-
-    `source_digest` is there for the cache key alone.
-    """
+    """Evaluates the candidate, and the release in the directory `baseline_release` ('' = none is serving) beside it."""
     limits = EvaluationSettings(**json.loads(settings))
     queries, gallery = _queries_and_gallery(examples, limits.max_gallery_images)
     encoder = mounted_path(path_utils.serving_model_path(model.uri))

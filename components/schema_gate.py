@@ -10,6 +10,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
 from components import artifacts
+from components.component import component
 from lookalike.catalog.dead_letters import DataError
 from lookalike.configs.settings import SchemaSettings
 from transform import features
@@ -21,15 +22,14 @@ SPAN_SLICE = f"{features.SPAN}_"
 ANOMALIES_FILE = "SchemaDiff.pb"
 
 
-@tfx.dsl.components.component
+@component
 def SchemaGate(
     statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
     schema: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Schema],
     anomalies: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.ExampleAnomalies],
     settings: tfx.dsl.components.Parameter[str],
-    source_digest: tfx.dsl.components.Parameter[str],
 ) -> None:
-    """Validates every split; `source_digest` is there for the cache key alone.
+    """Validates every split.
 
     Raises:
       DataError: naming split, feature and value of each anomaly that the settings do not only warn of.

@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
-from lookalike.configs import source_digest as source_digest_module
+from components import source_digest as source_digest_module
+from components.source_digest import ROOT, source_digest
 from lookalike.configs.settings import Settings
-from lookalike.configs.source_digest import ROOT, source_digest
 from pipeline import Places, create_promotion_pipeline, create_training_pipeline
 
 PLACES = Places(
@@ -218,7 +218,13 @@ def test_a_change_of_source_reaches_the_nodes_whose_code_it_is(working_copy, fil
     assert reached(before, make()) == expected
 
 
-def test_every_node_with_code_of_ours_has_a_digest_of_it(nodes):
-    for name, node in nodes.items():
-        if name not in ("Evaluator", "candidate", "model", "examples", "taxonomy", "evaluation"):
-            assert "source_digest" in json.dumps(node.exec_properties, default=str), name
+def test_every_node_with_code_of_ours_has_the_digest_of_it(nodes):
+    modules = {name: type(node).__module__ for name, node in nodes.items()}
+    ours = {name for name, module in modules.items() if module.startswith("components.")}
+    standard = {"Transform", "Trainer", "Evaluator", "candidate", "model", "examples", "taxonomy", "evaluation"}
+    assert nodes.keys() - ours == standard
+    assert {name: nodes[name].exec_properties["source_digest"] for name in ours} == {
+        name: source_digest(modules[name]) for name in ours
+    }
+    for name, module in (("Transform", "transform.preprocessing"), ("Trainer", "trainer.run")):
+        assert json.loads(nodes[name].exec_properties["custom_config"])["source_digest"] == source_digest(module)

@@ -46,7 +46,7 @@ def test_schema_is_the_committed_one_with_attributes_of_held_out_products_too(
     held_out = stored_image("b.jpg", attributes={"neck": "v"})
     statistics = make_statistics(make_examples({"train": [stored_image()], "test": [held_out]}))
     schema = artifact(tfx.types.standard_artifacts.Schema, "schema")
-    CatalogSchemaGen.test_call(statistics=statistics, schema=schema, source_digest="")
+    CatalogSchemaGen.test_call(statistics=statistics, schema=schema)
     written = tfdv.load_schema_text(f"{schema.uri}/schema.pbtxt")
     committed = text_format.Parse(COMMITTED_SCHEMA.read_text(), schema_pb2.Schema())
     known = [feature.name for feature in committed.feature]

@@ -25,7 +25,6 @@ def embed(artifact, make_examples, model):
             model=model,
             blessing=tfx.types.standard_artifacts.ModelBlessing(),
             embeddings=embeddings,
-            source_digest="",
             beam_pipeline=beam.Pipeline(runner="FnApiRunner"),
         )
         catalogue = Catalogue.open(artifact_path(embeddings) / "catalogue.arrow")

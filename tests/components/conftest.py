@@ -118,7 +118,6 @@ def ingest(tmp_path: Path) -> Callable[..., SimpleNamespace]:
             fingerprint="f" * 64,
             settings=json.dumps(asdict(limits)),
             dead_letter_root=str(tmp_path / "dead_letters"),
-            source_digest="",
             beam_pipeline=beam.Pipeline(runner="FnApiRunner"),
         )
         return SimpleNamespace(examples=examples, taxonomy=taxonomy)
@@ -186,9 +185,7 @@ def make_statistics(artifact: Callable[..., Any], beam_pipeline: beam.Pipeline) 
 
     def make(examples: Any) -> Any:
         statistics = artifact(tfx.types.standard_artifacts.ExampleStatistics, "statistics")
-        CatalogStatisticsGen.test_call(
-            examples=examples, statistics=statistics, source_digest="", beam_pipeline=beam_pipeline
-        )
+        CatalogStatisticsGen.test_call(examples=examples, statistics=statistics, beam_pipeline=beam_pipeline)
         return statistics
 
     return make

@@ -123,7 +123,6 @@ def gate(artifact, candidate_facts, model, public_key):
             decision=decision,
             public_key=public_key,
             allow_simulated=False,
-            source_digest="",
         )
         return blessing
 

@@ -82,8 +82,8 @@ def test_builder_chooses_by_size_and_evaluator_asks_what_it_saved(artifact, gall
     np.save(Path(embeddings.uri) / "queries.npy", queries)
     index, verdict = artifact(artifacts.Index, "index"), artifact(artifacts.Verdict, "verdict")
 
-    IndexBuilder.test_call(embeddings=embeddings, index=index, settings=settings, source_digest="")
-    IndexEvaluator.test_call(embeddings=embeddings, index=index, verdict=verdict, settings=settings, source_digest="")
+    IndexBuilder.test_call(embeddings=embeddings, index=index, settings=settings)
+    IndexEvaluator.test_call(embeddings=embeddings, index=index, verdict=verdict, settings=settings)
 
     assert index.get_string_custom_property("kind") == kind
     written = Verdict.load(verdict.uri)

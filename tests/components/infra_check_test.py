@@ -94,7 +94,7 @@ def test_component_asks_held_out_images_and_writes_the_verdict(
 
     monkeypatch.setattr("components.infra_check.check", remember)
     examples, verdict = make_examples({"test": [stored_image()]}), artifact(artifacts.Verdict, "verdict")
-    InfraCheck.test_call(examples=examples, model=model, verdict=verdict, source_digest="")
+    InfraCheck.test_call(examples=examples, model=model, verdict=verdict)
     assert Verdict.load(verdict.uri) == Verdict(False, ["too slow"], {"p50_ms": 1e6})
     [(encoder_dir, file_pattern)] = asked
     assert Path(encoder_dir, "saved_model.pb").exists()

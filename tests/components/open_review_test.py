@@ -54,7 +54,6 @@ def open_review(artifact, stored_image, tmp_path):
             candidate=candidate,
             settings=json.dumps(dataclasses.asdict(ReviewSettings(**settings))),
             database_url=f"sqlite:///{tmp_path}/review.db",
-            source_digest="",
         )
         return CandidateFacts.load(candidate.uri)
 

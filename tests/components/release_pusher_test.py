@@ -53,7 +53,7 @@ def push(artifact, candidate_facts, model, public_key, tmp_path):
     contents.write_embeddings(vectors / "embeddings.npy", unit_vectors(30, seed=0))
     np.save(vectors / "queries.npy", unit_vectors(120, seed=1))
     write_catalogue(vectors / "catalogue.arrow", [CatalogImage(f"{n}.jpg", f"p{n}", jpeg=b"jpeg") for n in range(30)])
-    IndexBuilder.test_call(embeddings=inputs["embeddings"], index=inputs["index"], settings="{}", source_digest="")
+    IndexBuilder.test_call(embeddings=inputs["embeddings"], index=inputs["index"], settings="{}")
 
     def run(decision, *, index_verdict=FINE, name="release", **changes):
         verdict, release = artifact(artifacts.Verdict, f"{name}-verdict"), artifact(artifacts.Release, name)
@@ -64,7 +64,6 @@ def push(artifact, candidate_facts, model, public_key, tmp_path):
             "allow_simulated": False,
             "keep_releases": 2,
             "release_store": str(tmp_path / "store"),
-            "source_digest": "",
         }
         ReleasePusher.test_call(**inputs, index_verdict=verdict, release=release, **(parameters | changes))
         return release

@@ -94,7 +94,6 @@ def evaluate(artifact, make_examples, model, stored_image):
             num_review_queries=2,
             baseline_release=baseline_release,
             submitted_by="Ana",
-            source_digest="",
         )
         return Path(evaluation.uri), Verdict.load(verdict.uri)
 

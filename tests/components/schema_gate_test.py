@@ -136,14 +136,12 @@ def test_gate_validates_every_split_and_keeps_what_it_found(stored_image, artifa
     wrong = [*test, stored_image("wrong.jpg", domain="studio", price=-1.0, attributes={"sleeve": "long"})]
     statistics = make_statistics(make_examples({"train": train, "test": wrong}))
     schema = artifact(tfx.types.standard_artifacts.Schema, "schema")
-    CatalogSchemaGen.test_call(statistics=statistics, schema=schema, source_digest="")
+    CatalogSchemaGen.test_call(statistics=statistics, schema=schema)
 
     def gate(name, **settings):
         anomalies = artifact(tfx.types.standard_artifacts.ExampleAnomalies, name)
         policy = json.dumps(dataclasses.asdict(SchemaSettings(**settings)))
-        SchemaGate.test_call(
-            statistics=statistics, schema=schema, anomalies=anomalies, settings=policy, source_digest=""
-        )
+        SchemaGate.test_call(statistics=statistics, schema=schema, anomalies=anomalies, settings=policy)
         return anomalies
 
     with pytest.raises(DataError) as raised:

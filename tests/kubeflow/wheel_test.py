@@ -4,10 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path, PurePosixPath
 
 import pytest
+
+from components.source_digest import source_digest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NOT_SHIPPED = {"kubeflow", "tests"}
@@ -23,26 +24,35 @@ def tracked() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def shipped(tracked: list[str], tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The files of a wheel built from a copy, without the wheel's own metadata."""
-    copy, wheels = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("wheels")
+def installed(tracked: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what a wheel built from a copy installs."""
+    copy, wheels, site_packages = (tmp_path_factory.mktemp(name) for name in ("copy", "wheels", "site-packages"))
     for path in tracked:
         (copy / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, copy / path)
     build = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
     subprocess.run([sys.executable, "-c", build, str(wheels)], cwd=copy, check=True, capture_output=True)
     (wheel,) = wheels.glob("lookalike-*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        return {name for name in archive.namelist() if ".dist-info/" not in name}
+    shutil.unpack_archive(wheel, site_packages, "zip")
+    return site_packages
 
 
-def test_wheel_holds_every_file_of_the_rooms_and_nothing_else(tracked: list[str], shipped: set[str]) -> None:
+def test_wheel_holds_every_file_of_the_rooms_and_nothing_else(tracked: list[str], installed: Path) -> None:
     folders_of_code = {PurePosixPath(path).parts[0] for path in tracked if path.endswith(".py") and "/" in path}
     assert folders_of_code > NOT_SHIPPED
     rooms = folders_of_code - NOT_SHIPPED
     expected = {path for path in tracked if PurePosixPath(path).parts[0] in rooms}
     expected |= {path for path in tracked if path.endswith(".py") and "/" not in path}
-    assert shipped == expected
+    files = {path.relative_to(installed) for path in installed.rglob("*") if path.is_file()}
+    assert {str(path) for path in files if not path.parts[0].endswith(".dist-info")} == expected
+
+
+def test_installed_code_has_the_digest_that_it_has_in_the_repository(installed: Path) -> None:
+    module = "components.index_builder"
+    ask = f"from components.source_digest import source_digest; print(source_digest({module!r}))"
+    command = [sys.executable, "-B", "-c", ask]
+    told = subprocess.run(command, cwd=installed, check=True, capture_output=True, text=True).stdout
+    assert told.strip() == source_digest(module)
 
 
 def test_lock_fits_the_dependencies() -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lookalike.configs import source_digest as module
-from lookalike.configs.source_digest import source_digest
+from components import source_digest as module
+from components.source_digest import source_digest
 
 TREE = {
     "kitchen/__init__.py": '"""Where it is cooked."""\n',
