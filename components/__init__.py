@@ -10,6 +10,8 @@ def __getattr__(name: str) -> Any:
     Lazily, because TFX takes seconds to import.
     """
     artifacts = importlib.import_module("components.artifacts")
-    if name in artifacts.__all__:
-        return getattr(artifacts, name)
+    for class_name in artifacts.__all__:
+        artifact_type = getattr(artifacts, class_name)
+        if f"components.{name}" == artifact_type.TYPE_NAME:
+            return artifact_type
     raise AttributeError(f"module 'components' has no attribute {name!r}")

@@ -1,11 +1,11 @@
 """The kinds of artifact that TFX does not know, and what nodes find in each other's artifacts.
 
-A TYPE_NAME is `<package>.<class>`: on Kubeflow the class is imported by it.
+A TYPE_NAME is what ML Metadata knows a kind by, and what Kubeflow imports it by.
 """
 
 from tfx.types.artifact import Artifact
 
-__all__ = ["Candidate", "Embeddings", "Index", "Release", "RetrievalEvaluation", "Taxonomy", "Verdict"]
+__all__ = ["Candidate", "Embeddings", "Index", "Release", "RetrievalEvaluation", "Taxonomy", "VerdictArtifact"]
 
 # Names are spelt here and not by the node that writes them: importing that node would make its code part of the
 # reader's cache key.
@@ -31,7 +31,7 @@ class RetrievalEvaluation(Artifact):
     TYPE_NAME = "components.RetrievalEvaluation"
 
 
-class Verdict(Artifact):
+class VerdictArtifact(Artifact):
     """verdict.json: passed or not, and the reasons."""
 
     TYPE_NAME = "components.Verdict"

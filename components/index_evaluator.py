@@ -9,7 +9,7 @@ from tfx import v1 as tfx
 
 from components import artifacts
 from components.component import component
-from components.verdict import Verdict
+from components.verdict import StageVerdict
 from lookalike.configs.mounts import mounted_path
 from lookalike.configs.settings import IndexSettings
 from lookalike.release.contents import EMBEDDINGS_FILE
@@ -24,7 +24,7 @@ K = 10
 def IndexEvaluator(
     embeddings: tfx.dsl.components.InputArtifact[artifacts.Embeddings],
     index: tfx.dsl.components.InputArtifact[artifacts.Index],
-    verdict: tfx.dsl.components.OutputArtifact[artifacts.Verdict],
+    verdict: tfx.dsl.components.OutputArtifact[artifacts.VerdictArtifact],
     settings: tfx.dsl.components.Parameter[str],
 ) -> None:
     """Measures the index as loaded from disk."""
@@ -36,7 +36,7 @@ def IndexEvaluator(
 
 def evaluate(
     index: ScannIndex, queries: npt.NDArray[np.float32], gallery: npt.NDArray[np.float32], min_recall: float
-) -> Verdict:
+) -> StageVerdict:
     """recall@10 against exact search, and the latency of one query at a time.
 
     Args:
@@ -46,7 +46,7 @@ def evaluate(
       min_recall: below it the verdict is no; it is no without queries, too.
     """
     if not len(queries):
-        return Verdict(False, ["at least one held-out photo must try the index out, got none"], {})
+        return StageVerdict(False, ["at least one held-out photo must try the index out, got none"], {})
     k = min(K, len(gallery))
     truth = exact.search(queries, gallery, k)
     found, latencies_s = [], []
@@ -57,4 +57,4 @@ def evaluate(
     recall = neighbour_recall(exact.score(queries, gallery, np.stack(found)), truth.scores, k)
     facts = {"recall_at_10": recall, "num_queries": len(queries), "num_items": len(gallery), "kind": index.spec.kind}
     reason = f"recall@10 against exact search at least {min_recall:.3f}, got {recall:.3f} on {len(queries)} queries"
-    return Verdict(recall >= min_recall, [reason], facts | latency_percentiles_ms(latencies_s))
+    return StageVerdict(recall >= min_recall, [reason], facts | latency_percentiles_ms(latencies_s))

@@ -11,7 +11,7 @@ from tfx.utils import path_utils
 import components
 from components import artifacts, infra_probe
 from components.component import component
-from components.verdict import Verdict
+from components.verdict import StageVerdict
 from lookalike.configs.mounts import mounted_path
 
 TIMEOUT_S = 300.0
@@ -22,22 +22,24 @@ ROOT = Path(components.__file__).parent.parent
 def InfraCheck(
     examples: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
-    verdict: tfx.dsl.components.OutputArtifact[artifacts.Verdict],
+    verdict: tfx.dsl.components.OutputArtifact[artifacts.VerdictArtifact],
 ) -> None:
     """Asks the model held-out images."""
     held_out = f"{examples.path(split=artifacts.HELD_OUT_SPLIT)}/*"
     check(str(mounted_path(path_utils.serving_model_path(model.uri))), held_out).save(verdict.uri)
 
 
-def check(encoder_dir: str, file_pattern: str, timeout_s: float = TIMEOUT_S) -> Verdict:
+def check(encoder_dir: str, file_pattern: str, timeout_s: float = TIMEOUT_S) -> StageVerdict:
     """A verdict whatever happens: a crash, a hang and a wrong answer are reasons, not errors of the pipeline."""
     command = [sys.executable, "-m", infra_probe.__name__, encoder_dir, file_pattern]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
-        return Verdict(False, [f"the encoder must load and answer within {timeout_s:g} s, it did not"], {})
+        return StageVerdict(False, [f"the encoder must load and answer within {timeout_s:g} s, it did not"], {})
     if done.returncode:
         last_line = (done.stderr.strip().splitlines() or ["nothing on standard error"])[-1]
-        return Verdict(False, [f"the probe must end with status 0, got {done.returncode}: {last_line}"], {})
+        return StageVerdict(False, [f"the probe must end with status 0, got {done.returncode}: {last_line}"], {})
     facts = json.loads(done.stdout)
-    return Verdict(True, [f"loaded and answered {facts['num_queries']} queries, {facts['p50_ms']:.1f} ms each"], facts)
+    return StageVerdict(
+        True, [f"loaded and answered {facts['num_queries']} queries, {facts['p50_ms']:.1f} ms each"], facts
+    )

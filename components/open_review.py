@@ -11,7 +11,7 @@ from tfx.dsl.io import fileio
 from components import artifacts
 from components.candidate import CandidateFacts
 from components.component import component
-from components.verdict import Verdict
+from components.verdict import StageVerdict
 from lookalike.configs.mounts import mounted_path
 from lookalike.configs.settings import ReviewSettings
 from lookalike.review.evidence import Evidence, read_evidence
@@ -28,15 +28,15 @@ def OpenReview(
     model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
     blessing: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelBlessing],
     evaluation: tfx.dsl.components.InputArtifact[artifacts.RetrievalEvaluation],
-    retrieval_verdict: tfx.dsl.components.InputArtifact[artifacts.Verdict],
-    infra_verdict: tfx.dsl.components.InputArtifact[artifacts.Verdict],
+    retrieval_verdict: tfx.dsl.components.InputArtifact[artifacts.VerdictArtifact],
+    infra_verdict: tfx.dsl.components.InputArtifact[artifacts.VerdictArtifact],
     candidate: tfx.dsl.components.OutputArtifact[artifacts.Candidate],
     settings: tfx.dsl.components.Parameter[str],
     database_url: tfx.dsl.components.Parameter[str],
 ) -> None:
     """Opens a round, or records why not."""
     refusals = [] if _is_blessed(blessing) else ["TFMA: a metric of the overall slice is below its threshold"]
-    for verdict in (Verdict.load(retrieval_verdict.uri), Verdict.load(infra_verdict.uri)):
+    for verdict in (StageVerdict.load(retrieval_verdict.uri), StageVerdict.load(infra_verdict.uri)):
         refusals += [] if verdict.passed else verdict.reasons
     evidence_dir = mounted_path(evaluation.uri)
     evidence = read_evidence(evidence_dir)

@@ -12,7 +12,7 @@ from components import artifacts
 from components.candidate import CandidateFacts
 from components.component import component
 from components.human_gate import check_decision
-from components.verdict import Verdict
+from components.verdict import StageVerdict
 from lookalike.configs.mounts import mounted_path, output_directory
 from lookalike.errors import UserError
 from lookalike.release import contents
@@ -35,7 +35,7 @@ def ReleasePusher(
     blessing: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelBlessing],
     embeddings: tfx.dsl.components.InputArtifact[artifacts.Embeddings],
     index: tfx.dsl.components.InputArtifact[artifacts.Index],
-    index_verdict: tfx.dsl.components.InputArtifact[artifacts.Verdict],
+    index_verdict: tfx.dsl.components.InputArtifact[artifacts.VerdictArtifact],
     release: tfx.dsl.components.OutputArtifact[artifacts.Release],
     decision: tfx.dsl.components.Parameter[str],
     public_key: tfx.dsl.components.Parameter[str],
@@ -57,7 +57,7 @@ def ReleasePusher(
     blessed = check_decision(
         decision, candidate=facts, encoder_dir=encoder_dir, public_key=public_key, allow_simulated=allow_simulated
     )
-    verdict = Verdict.load(index_verdict.uri)
+    verdict = StageVerdict.load(index_verdict.uri)
     if not verdict.passed:
         raise IndexNotGoodEnoughError("; ".join(verdict.reasons))
     vectors = mounted_path(embeddings.uri)

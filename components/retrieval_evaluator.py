@@ -14,7 +14,7 @@ from components.component import component
 from components.retrieval_page import render_page
 from components.review_evidence import CandidateIdentity, EmbeddedImages, write_review_evidence
 from components.tf_examples import read_images
-from components.verdict import Verdict
+from components.verdict import StageVerdict
 from lookalike.catalog.product import CatalogImage
 from lookalike.configs.mounts import mounted_path, output_directory
 from lookalike.configs.settings import EvaluationSettings
@@ -32,7 +32,7 @@ def RetrievalEvaluator(
     examples: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
     evaluation: tfx.dsl.components.OutputArtifact[artifacts.RetrievalEvaluation],
-    verdict: tfx.dsl.components.OutputArtifact[artifacts.Verdict],
+    verdict: tfx.dsl.components.OutputArtifact[artifacts.VerdictArtifact],
     settings: tfx.dsl.components.Parameter[str],
     num_review_queries: tfx.dsl.components.Parameter[int],
     baseline_release: tfx.dsl.components.Parameter[str],
@@ -76,7 +76,7 @@ def RetrievalEvaluator(
     )
 
 
-def judge(candidate: dict[str, Any], baseline: dict[str, Any] | None, limits: EvaluationSettings) -> Verdict:
+def judge(candidate: dict[str, Any], baseline: dict[str, Any] | None, limits: EvaluationSettings) -> StageVerdict:
     """Whether the candidate reaches the floor and does not fall behind the serving release on its headline track."""
     track = headline(candidate)
     reasons = [f"{track.name}: recall@1 at least {limits.min_recall_at_1:.3f}, got {track.recall_at_1:.3f}"]
@@ -89,7 +89,7 @@ def judge(candidate: dict[str, Any], baseline: dict[str, Any] | None, limits: Ev
             f"got {track.recall_at_1:.3f}"
         )
         passed = passed and track.recall_at_1 >= floor
-    return Verdict(passed, reasons, {"recall_at_1": track.recall_at_1})
+    return StageVerdict(passed, reasons, {"recall_at_1": track.recall_at_1})
 
 
 def _queries_and_gallery(

@@ -10,7 +10,7 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from components.verdict import Verdict
+from components.verdict import StageVerdict
 from lookalike.catalog.product import CatalogImage
 from lookalike.retrieval.headline import headline
 from lookalike.retrieval.metrics import METRICS, RetrievalEvaluation
@@ -24,7 +24,7 @@ Metrics = Mapping[str, Any]
 
 def render_page(
     report: Mapping[str, Any],
-    verdict: Verdict,
+    verdict: StageVerdict,
     measured: RetrievalEvaluation,
     queries: Sequence[CatalogImage],
     gallery: Sequence[CatalogImage],

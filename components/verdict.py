@@ -11,7 +11,7 @@ VERDICT_FILE = "verdict.json"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class StageVerdict:
     """What a stage thinks of a candidate.
 
     Attributes:
@@ -29,6 +29,6 @@ class Verdict:
         (output_directory(uri) / VERDICT_FILE).write_text(json.dumps(asdict(self), indent=2))
 
     @classmethod
-    def load(cls, uri: str) -> "Verdict":
+    def load(cls, uri: str) -> "StageVerdict":
         """Reads verdict.json."""
         return cls(**json.loads((mounted_path(uri) / VERDICT_FILE).read_text()))

@@ -8,7 +8,7 @@ import pytest
 from components import artifacts
 from components.index_builder import IndexBuilder
 from components.index_evaluator import IndexEvaluator, evaluate
-from components.verdict import Verdict
+from components.verdict import StageVerdict
 from lookalike.configs.settings import IndexSettings
 from lookalike.retrieval.exact import Neighbours
 from lookalike.retrieval.scann_index import IndexSpec, ScannIndex, build
@@ -80,12 +80,12 @@ def test_builder_chooses_by_size_and_evaluator_asks_what_it_saved(artifact, gall
     embeddings = artifact(artifacts.Embeddings, "embeddings")
     np.save(Path(embeddings.uri) / "embeddings.npy", gallery)
     np.save(Path(embeddings.uri) / "queries.npy", queries)
-    index, verdict = artifact(artifacts.Index, "index"), artifact(artifacts.Verdict, "verdict")
+    index, verdict = artifact(artifacts.Index, "index"), artifact(artifacts.VerdictArtifact, "verdict")
 
     IndexBuilder.test_call(embeddings=embeddings, index=index, settings=settings)
     IndexEvaluator.test_call(embeddings=embeddings, index=index, verdict=verdict, settings=settings)
 
     assert index.get_string_custom_property("kind") == kind
-    written = Verdict.load(verdict.uri)
+    written = StageVerdict.load(verdict.uri)
     assert written.passed
     assert (written.facts["kind"], written.facts["num_queries"]) == (kind, 4)

@@ -8,7 +8,7 @@ from components import artifacts
 from components.infra_check import InfraCheck, check
 from components.infra_probe import probe
 from components.tf_examples import encode, write_records
-from components.verdict import Verdict
+from components.verdict import StageVerdict
 
 
 @pytest.fixture(scope="module")
@@ -90,12 +90,12 @@ def test_component_asks_held_out_images_and_writes_the_verdict(
 
     def remember(encoder_dir, file_pattern):
         asked.append((encoder_dir, file_pattern))
-        return Verdict(False, ["too slow"], {"p50_ms": 1e6})
+        return StageVerdict(False, ["too slow"], {"p50_ms": 1e6})
 
     monkeypatch.setattr("components.infra_check.check", remember)
-    examples, verdict = make_examples({"test": [stored_image()]}), artifact(artifacts.Verdict, "verdict")
+    examples, verdict = make_examples({"test": [stored_image()]}), artifact(artifacts.VerdictArtifact, "verdict")
     InfraCheck.test_call(examples=examples, model=model, verdict=verdict)
-    assert Verdict.load(verdict.uri) == Verdict(False, ["too slow"], {"p50_ms": 1e6})
+    assert StageVerdict.load(verdict.uri) == StageVerdict(False, ["too slow"], {"p50_ms": 1e6})
     [(encoder_dir, file_pattern)] = asked
     assert Path(encoder_dir, "saved_model.pb").exists()
     assert file_pattern == f"{examples.uri}/Split-test/*"

@@ -10,12 +10,12 @@ from components import artifacts
 from components.candidate import CandidateFacts
 from components.open_review import OpenReview
 from components.review_evidence import CandidateIdentity, EmbeddedImages, write_review_evidence
-from components.verdict import Verdict
+from components.verdict import StageVerdict
 from lookalike.configs.settings import ReviewSettings
 from lookalike.review.rounds import pending_tasks
 from lookalike.review.store import open_store
 
-PASSED = Verdict(True, ["good enough"], {})
+PASSED = StageVerdict(True, ["good enough"], {})
 
 
 @pytest.fixture
@@ -37,7 +37,10 @@ def open_review(artifact, stored_image, tmp_path):
     def run(name="candidate", *, tfma=True, retrieval=PASSED, infra=PASSED, **settings):
         blessing = artifact(standard.ModelBlessing, f"{name}-blessing")
         (Path(blessing.uri) / ("BLESSED" if tfma else "NOT_BLESSED")).touch()
-        verdicts = artifact(artifacts.Verdict, f"{name}-retrieval"), artifact(artifacts.Verdict, f"{name}-infra")
+        verdicts = (
+            artifact(artifacts.VerdictArtifact, f"{name}-retrieval"),
+            artifact(artifacts.VerdictArtifact, f"{name}-infra"),
+        )
         for verdict, told in zip(verdicts, (retrieval, infra), strict=True):
             told.save(verdict.uri)
         inputs = {"examples": standard.Examples(), "taxonomy": artifacts.Taxonomy(), "model": standard.Model()}
@@ -92,13 +95,13 @@ def test_a_small_catalogue_may_have_fewer_photos_than_a_round_wants(open_review,
     ("against", "refusals"),
     [
         ({"tfma": False}, ["TFMA: a metric of the overall slice is below its threshold"]),
-        ({"retrieval": Verdict(False, ["recall too low"], {})}, ["recall too low"]),
-        ({"infra": Verdict(False, ["does not load"], {})}, ["does not load"]),
+        ({"retrieval": StageVerdict(False, ["recall too low"], {})}, ["recall too low"]),
+        ({"infra": StageVerdict(False, ["does not load"], {})}, ["does not load"]),
         (
             {
                 "tfma": False,
-                "retrieval": Verdict(False, ["recall too low", "worse than before"], {}),
-                "infra": Verdict(False, ["does not load"], {}),
+                "retrieval": StageVerdict(False, ["recall too low", "worse than before"], {}),
+                "infra": StageVerdict(False, ["does not load"], {}),
             },
             [
                 "TFMA: a metric of the overall slice is below its threshold",

@@ -11,7 +11,7 @@ from tfx import v1 as tfx
 from components import artifacts
 from components.index_builder import IndexBuilder
 from components.release_pusher import IndexNotGoodEnoughError, ReleasePusher
-from components.verdict import Verdict
+from components.verdict import StageVerdict
 from lookalike.catalog.product import CatalogImage
 from lookalike.release import contents
 from lookalike.release.contents import Catalogue, check_canary, read_embeddings, write_catalogue
@@ -20,7 +20,7 @@ from lookalike.release.store import ReleaseStore
 from lookalike.retrieval.scann_index import ScannIndex
 from lookalike.review.decisions import DecisionExpired, DecisionInvalid, DecisionPending, DecisionRejected
 
-FINE = Verdict(True, ["fine"], {"recall_at_10": 1.0})
+FINE = StageVerdict(True, ["fine"], {"recall_at_10": 1.0})
 
 
 def unit_vectors(count, seed):
@@ -56,7 +56,7 @@ def push(artifact, candidate_facts, model, public_key, tmp_path):
     IndexBuilder.test_call(embeddings=inputs["embeddings"], index=inputs["index"], settings="{}")
 
     def run(decision, *, index_verdict=FINE, name="release", **changes):
-        verdict, release = artifact(artifacts.Verdict, f"{name}-verdict"), artifact(artifacts.Release, name)
+        verdict, release = artifact(artifacts.VerdictArtifact, f"{name}-verdict"), artifact(artifacts.Release, name)
         index_verdict.save(verdict.uri)
         parameters = {
             "decision": decision,
@@ -154,7 +154,7 @@ def test_without_a_decision_nothing_is_pushed(push, store):
 
 def test_an_index_that_failed_its_evaluation_is_not_pushed(push, decide, store):
     with pytest.raises(IndexNotGoodEnoughError, match="recall@10 too low; too slow"):
-        push(decide(), index_verdict=Verdict(False, ["recall@10 too low", "too slow"], {}))
+        push(decide(), index_verdict=StageVerdict(False, ["recall@10 too low", "too slow"], {}))
     assert not store.root.exists()
 
 

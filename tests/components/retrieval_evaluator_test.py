@@ -7,7 +7,7 @@ import pytest
 
 from components import artifacts
 from components.retrieval_evaluator import RetrievalEvaluator, judge
-from components.verdict import Verdict
+from components.verdict import StageVerdict
 from lookalike.configs.settings import EvaluationSettings
 from lookalike.release.manifest import tree_sha256
 from lookalike.retrieval.headline import NothingToMeasureError
@@ -30,7 +30,9 @@ def metrics(wild=None, product=None, category=None):
 
 def test_the_floor_is_reached_or_not():
     passed, failed = judge(metrics(wild=0.5), None, LIMITS), judge(metrics(wild=0.499), None, LIMITS)
-    assert passed == Verdict(True, ["product, wild→catalog: recall@1 at least 0.500, got 0.500"], {"recall_at_1": 0.5})
+    assert passed == StageVerdict(
+        True, ["product, wild→catalog: recall@1 at least 0.500, got 0.500"], {"recall_at_1": 0.5}
+    )
     assert not failed.passed
     assert failed.reasons == ["product, wild→catalog: recall@1 at least 0.500, got 0.499"]
 
@@ -84,7 +86,10 @@ def evaluate(artifact, make_examples, model, stored_image):
         test.append(stored_image("p2/seen.jpg", 2, view=2, domain="wild", seen_in="train"))
         train = [stored_image(f"p{n}/a.jpg", n) for n in range(3, 8)]
         train.append(stored_image("p3/w.jpg", 3, view=1, domain="wild"))
-        evaluation, verdict = artifact(artifacts.RetrievalEvaluation, "evaluation"), artifact(artifacts.Verdict, "v")
+        evaluation, verdict = (
+            artifact(artifacts.RetrievalEvaluation, "evaluation"),
+            artifact(artifacts.VerdictArtifact, "v"),
+        )
         RetrievalEvaluator.test_call(
             examples=make_examples({"train": train, "test": test}),
             model=model,
@@ -95,7 +100,7 @@ def evaluate(artifact, make_examples, model, stored_image):
             baseline_release=baseline_release,
             submitted_by="Ana",
         )
-        return Path(evaluation.uri), Verdict.load(verdict.uri)
+        return Path(evaluation.uri), StageVerdict.load(verdict.uri)
 
     return run
 

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from components.retrieval_page import render_page
-from components.verdict import Verdict
+from components.verdict import StageVerdict
 from lookalike.retrieval.ground_truth import RetrievalTable
 from lookalike.retrieval.metrics import evaluate_retrieval
 
-PASSED = Verdict(True, ["recall@1 at least 0.300, got 1.000"], {})
-FAILED = Verdict(False, ["recall@1 at least 0.300, got 0.100"], {})
+PASSED = StageVerdict(True, ["recall@1 at least 0.300, got 1.000"], {})
+FAILED = StageVerdict(False, ["recall@1 at least 0.300, got 0.100"], {})
 
 
 def at(*degrees):
