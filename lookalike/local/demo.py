@@ -21,7 +21,7 @@ from lookalike.quality.evaluation import Queries, evaluate_baseline, evaluate_re
 from lookalike.release.store import Release
 from lookalike.retrieval.headline import headline
 from lookalike.retrieval.metrics import latency_percentiles_ms
-from lookalike.review.decisions import DecisionRejected, decide, load_or_create_signing_key
+from lookalike.review.decisions import DecisionRejected, Verdict, decide, load_or_create_signing_key
 from lookalike.review.simulated_raters import judge_round
 from serving.search_service import serve
 
@@ -93,7 +93,7 @@ def _review(workspace: Workspace, settings: Settings, training: Training) -> Non
         decide(
             session,
             candidate.round_id,
-            "bless",
+            Verdict.BLESS,
             decided_by=SIMULATED_ANALYST,
             reason="the simulated judgements reach the floor",
             signing_key=load_or_create_signing_key(workspace.signing_key),

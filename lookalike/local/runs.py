@@ -18,6 +18,7 @@ from lookalike.release.store import Release
 from lookalike.review.decisions import (
     DecisionPending,
     DecisionRejected,
+    Verdict,
     find_decision,
     load_or_create_signing_key,
     verify_judgements,
@@ -99,7 +100,7 @@ def candidate_state(workspace: Workspace, candidate: CandidateFacts) -> str:
         decision = find_decision(session, candidate.candidate_id)
     if decision is None:
         return "awaiting review"
-    return "blessed" if decision.verdict == "bless" else "rejected"
+    return "blessed" if decision.verdict == Verdict.BLESS else "rejected"
 
 
 def find_candidate(workspace: Workspace, candidate_id: str = "") -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_pem_public_key,
 )
-from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from sqlalchemy.orm import Session
 
@@ -28,8 +28,14 @@ from lookalike.review.canonical import canonical_json, canonical_sha256
 from lookalike.review.outcome import Number, assess
 from lookalike.review.rounds import ReviewError, find_round, load_round, require_open, utc_now
 from lookalike.review.store import DecisionRow, RoundRow, TaskRow, write_transaction
+from lookalike.word import Word
 
-Verdict = Literal["bless", "reject"]
+
+class Verdict(Word):
+    """What people say of a candidate."""
+
+    BLESS = "bless"
+    REJECT = "reject"
 
 
 class DecisionRefused(ReviewError, code="VERDICT_REFUSED"):  # noqa: N818
@@ -66,7 +72,7 @@ class Decision:
     model_sha256: str
     evidence_sha256: str
     judgements_sha256: str
-    verdict: Verdict
+    verdict: Annotated[Verdict, Field(strict=False)]  # its word will do
     decided_by: str
     reason: str
     simulated: bool
@@ -181,7 +187,7 @@ def verify_decision(
         )
     if decision.simulated and not allow_simulated:
         raise DecisionInvalid(f"expected a decision by people, got the simulated one of {decision.decided_by!r}")
-    if decision.verdict != "bless":
+    if decision.verdict != Verdict.BLESS:
         raise DecisionRejected(f"{decision.decided_by} rejected {decision.candidate_id}: {decision.reason}")
     if now >= decision.expires_at:
         raise DecisionExpired(
@@ -259,7 +265,7 @@ def _check_decider(row: RoundRow, decided_by: str, reason: str, *, second_person
 def _check_verdict(row: RoundRow, verdict: Verdict) -> Mapping[str, Number]:
     """The numbers of the round, where they carry the verdict: to reject, none are needed."""
     outcome = assess(row)
-    if verdict == "bless" and outcome.obstacles:
+    if verdict == Verdict.BLESS and outcome.obstacles:
         raise DecisionRefused(f"round {row.id} cannot be blessed: {'; '.join(outcome.obstacles)}")
     return outcome.numbers
 

@@ -22,6 +22,7 @@ from lookalike.review.decisions import (
     DecisionPending,
     DecisionRefused,
     DecisionRejected,
+    Verdict,
     decide,
     find_decision,
     load_or_create_signing_key,
@@ -420,3 +421,11 @@ def test_a_public_key_is_no_signing_key(tmp_path: Path) -> None:
     load_or_create_signing_key(path)
     with pytest.raises(ValueError, match=r"(?i)key"):
         load_public_key(path)
+
+
+def test_a_verdict_given_by_its_word_is_signed_and_read_as_one_of_the_two(
+    good_round: OpenedRound, make_decision: MakeDecision
+) -> None:
+    decision = make_decision(good_round, "reject")
+    assert decision.verdict is Decision.from_json(decision.to_json()).verdict is Verdict.REJECT
+    assert json.loads(decision.to_json())["verdict"] == "reject"
