@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -13,8 +12,16 @@ from lookalike.review.evidence import Candidate
 from lookalike.review.outcome import Outcome, assess
 from lookalike.review.rounds import load_round, utc_now
 from lookalike.review.store import JudgementRow, RoundRow, TaskRow
+from lookalike.word import Word
 
-State = Literal["open", "complete", "decided", "expired"]
+
+class RoundState(Word):
+    """How far a round is."""
+
+    OPEN = "open"  # votes are still to come
+    COMPLETE = "complete"  # all votes are in, and nobody has decided
+    DECIDED = "decided"
+    EXPIRED = "expired"  # its time ended without a decision
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class RoundSummary:
     round_id: int
     candidate_id: str
     kind: str
-    state: State
+    state: RoundState
     verdict: Verdict | None
     simulated: bool
     num_queries: int
@@ -96,12 +103,12 @@ def _summarise(session: Session, row: RoundRow, now: datetime) -> RoundSummary:
     )
 
 
-def _state(row: RoundRow, open_votes: int, now: datetime) -> State:
+def _state(row: RoundRow, open_votes: int, now: datetime) -> RoundState:
     if row.decision is not None:
-        return "decided"
+        return RoundState.DECIDED
     if now >= row.expires_at:
-        return "expired"
-    return "open" if open_votes else "complete"
+        return RoundState.EXPIRED
+    return RoundState.OPEN if open_votes else RoundState.COMPLETE
 
 
 def _candidate(row: RoundRow) -> Candidate:
