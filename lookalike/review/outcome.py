@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lookalike.review.evidence import query_from_json
-from lookalike.review.rounds import CANT_JUDGE, SXS, parse_answer
+from lookalike.review.rounds import CANT_JUDGE, RoundKind, parse_answer
 from lookalike.review.statistics import tango_z, wilson_lower_bound
 from lookalike.review.store import RoundRow, TaskRow
 
@@ -33,7 +33,7 @@ def assess(row: RoundRow) -> Outcome:
     if len(scores) < row.min_judged_queries:
         shortage = f"at least {row.min_judged_queries} queries must be judged, got {len(scores)}"
         return Outcome(common, (shortage,))
-    outcome = _compare(row, scores) if row.kind == SXS else _grade(row, scores)
+    outcome = _compare(row, scores) if row.kind == RoundKind.SXS else _grade(row, scores)
     return Outcome({**common, **outcome.numbers}, outcome.obstacles)
 
 
@@ -91,7 +91,7 @@ def _query_score(task: TaskRow) -> float | None:
 
 
 def _vote(task: TaskRow, answer: int) -> float:
-    if task.round.kind != SXS:
+    if task.round.kind != RoundKind.SXS:
         return answer / len(query_from_json(task.query).candidate)
     towards_right = (answer > 3) - (answer < 3)
     return -towards_right if task.flip else towards_right

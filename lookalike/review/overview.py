@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from lookalike.review.decisions import Decision, Verdict, stored_decision
 from lookalike.review.evidence import Candidate
 from lookalike.review.outcome import Outcome, assess
-from lookalike.review.rounds import load_round, utc_now
+from lookalike.review.rounds import RoundKind, load_round, utc_now
 from lookalike.review.store import JudgementRow, RoundRow, TaskRow
 from lookalike.word import Word
 
@@ -30,7 +30,7 @@ class RoundSummary:
 
     round_id: int
     candidate_id: str
-    kind: str
+    kind: RoundKind
     state: RoundState
     verdict: Verdict | None
     simulated: bool
@@ -90,7 +90,7 @@ def _summarise(session: Session, row: RoundRow, now: datetime) -> RoundSummary:
     return RoundSummary(
         round_id=row.id,
         candidate_id=row.candidate_id,
-        kind=row.kind,
+        kind=RoundKind(row.kind),
         state=_state(row, open_votes, now),
         verdict=decision.verdict if decision else None,
         simulated=bool(simulated) or (decision is not None and decision.simulated),

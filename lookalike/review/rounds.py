@@ -22,11 +22,17 @@ from lookalike.review.evidence import (
     query_to_json,
 )
 from lookalike.review.store import CandidateRow, JudgementRow, RoundRow, TaskRow, write_transaction
+from lookalike.word import Word
 
 Answer = int | Literal["cant_judge"]
 CANT_JUDGE: Final = "cant_judge"
-SXS: Final = "sxs"
-GRADE: Final = "grade"
+
+
+class RoundKind(Word):
+    """What raters are asked."""
+
+    SXS = "sxs"  # side by side: which of two grids is better, against the release that serves
+    GRADE = "grade"  # how many results are good, while nothing serves
 
 
 class ReviewError(UserError, code="REVIEW_REFUSES"):
@@ -59,7 +65,7 @@ class OpenedRound:
 
     round_id: int
     candidate_id: str
-    kind: str
+    kind: RoundKind
     num_tasks: int
     automatic_ties: int
     expires_at: datetime
@@ -75,14 +81,14 @@ class Task:
 
     task_id: int
     round_id: int
-    kind: str
+    kind: RoundKind
     query_image: Path
     grids: tuple[tuple[Path, ...], ...]
 
     @property
     def valid_answers(self) -> range:
         """The numbers that answer this task."""
-        return range(1, 6) if self.kind == SXS else range(len(self.grids[0]) + 1)
+        return range(1, 6) if self.kind == RoundKind.SXS else range(len(self.grids[0]) + 1)
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,7 @@ def open_round(
         _check_images(queries, evidence_dir)
         row = RoundRow(
             candidate=CandidateRow(**asdict(evidence.candidate)),
-            kind=GRADE if evidence.candidate.baseline_version is None else SXS,
+            kind=RoundKind.GRADE if evidence.candidate.baseline_version is None else RoundKind.SXS,
             evidence_dir=str(evidence_dir.absolute()),
             evidence_sha256=evidence.sha256,
             votes_per_task=votes_per_task,
@@ -286,7 +292,7 @@ def _make_tasks(queries: list[EvidenceQuery], votes_per_task: int, seed: int) ->
 
 def _opened(row: RoundRow) -> OpenedRound:
     ties = sum(task.automatic_tie for task in row.tasks)
-    return OpenedRound(row.id, row.candidate_id, row.kind, len(row.tasks) - ties, ties, row.expires_at)
+    return OpenedRound(row.id, row.candidate_id, RoundKind(row.kind), len(row.tasks) - ties, ties, row.expires_at)
 
 
 def _open_task_ids(round_id: int, rater: str) -> Select[tuple[int]]:
@@ -307,7 +313,7 @@ def _show(task: TaskRow) -> Task:
     return Task(
         task_id=task.id,
         round_id=task.round_id,
-        kind=task.round.kind,
+        kind=RoundKind(task.round.kind),
         query_image=image_path(directory, query.image_sha256),
         grids=tuple(_grid_images(directory, grid) for grid in grids),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from lookalike.review.evidence import Evidence, EvidenceQuery, EvidenceResult, read_evidence
-from lookalike.review.rounds import SXS, Task, load_round, next_task, record_judgement
+from lookalike.review.rounds import RoundKind, Task, load_round, next_task, record_judgement
 
 _SAME_PRODUCT = 2
 _SAME_CATEGORY = 1
@@ -75,7 +75,7 @@ def _truth_by_image(evidence: Evidence) -> dict[str, Truth]:
 def _answer(task: Task, truth: dict[str, Truth], error_rate: float, rng: random.Random) -> int:
     query = truth[task.query_image.stem]
     gains = [[_perceived_gain(query, truth[image.stem], error_rate, rng) for image in grid] for grid in task.grids]
-    if task.kind == SXS:
+    if task.kind == RoundKind.SXS:
         left, right = (sum(grid) / len(grid) / _SAME_PRODUCT for grid in gains)
         return _preference(right - left)
     return sum(gain >= _SAME_CATEGORY for gain in gains[0])
