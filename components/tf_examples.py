@@ -35,14 +35,13 @@ def decode(serialized: bytes) -> CatalogImage:
 
 def _pack(name: str, value: Any) -> dict[str, tf.train.Feature]:
     match value:
-        case str():
-            return {name: _bytes([value.encode()])}
-        case list():
-            return {name: _bytes([text.encode() for text in value])}
-        case float():
-            return {name: tf.train.Feature(float_list=tf.train.FloatList(value=[value]))}
         case None:
             return {}
+        case float():
+            return {name: tf.train.Feature(float_list=tf.train.FloatList(value=[value]))}
+        case str() | list():
+            texts = [value] if isinstance(value, str) else value
+            return {name: _bytes([text.encode() for text in texts])}
         case _:
             return {features.ATTRIBUTE_PREFIX + key: _bytes([text.encode()]) for key, text in value.items()}
 
