@@ -11,8 +11,12 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow_hotfix
 
 from lookalike.catalog.dead_letters import DataError
+
+# pyarrow 10 unpickles the type of a column, so that opening a stranger's file runs its code (CVE-2023-47248).
+pyarrow_hotfix.install()
 
 MAX_LINE_BYTES = 1024 * 1024
 # A quoted cell may hold line breaks. One that never closes its quote must not swallow the rest of the file.
@@ -151,13 +155,25 @@ def _json_row(line: _Line) -> ManifestRow:
 
 
 def _parquet_rows(path: Path) -> Iterator[ManifestRow]:
-    with pq.ParquetFile(path) as file:
+    with _open_parquet(path) as file:
         _check_columns(path, file.schema_arrow.names)
         number = 0
         for batch in file.iter_batches(batch_size=_PARQUET_BATCH_ROWS):
             for cells in batch.to_pylist():
                 number += 1
                 yield ManifestRow(number, cells)
+
+
+def _open_parquet(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except pa.ArrowException:
+        raise
+    except (RuntimeError, ValueError) as error:  # pyarrow_hotfix's, of a pickle and of what only claims to be one
+        raise DataError(
+            f"the columns of {path} must be of plain types, got one whose type is a pickle: loading it could run code; "
+            "write the file without Python extension types"
+        ) from error
 
 
 def _check_columns(path: Path, columns: list[str]) -> None:

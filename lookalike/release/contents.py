@@ -9,12 +9,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow_hotfix
 
 from lookalike.catalog.product import CatalogImage, Kind, Reach, fields_of, from_columns, to_columns
 from lookalike.catalog.taxonomy import parse_category
 from lookalike.release.manifest import ReleaseError
 from lookalike.retrieval import exact, metrics
 from lookalike.retrieval.exact import FloatMatrix, Neighbours
+
+# pyarrow 10 unpickles the type of a column, so that opening a stranger's file runs its code (CVE-2023-47248).
+pyarrow_hotfix.install()
 
 INDEX_DIRECTORY = "index"
 EMBEDDINGS_FILE = "embeddings.npy"
@@ -64,6 +68,11 @@ class Catalogue:
             table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         except pa.ArrowInvalid as error:
             raise ReleaseError(f"{path} must be an Arrow file, got something else: {error}") from error
+        except (RuntimeError, ValueError) as error:  # pyarrow_hotfix's, of a pickle and of what only claims to be one
+            raise ReleaseError(
+                f"the columns of {path} must be of plain types, got one whose type is a pickle: loading it could run "
+                "code, so no release may hold one"
+            ) from error
         _check_format(path, table.schema)
         return cls(table)
 

@@ -1,5 +1,7 @@
 import csv
 import json
+import pickle
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -117,6 +119,33 @@ def test_parquet_without_image_column_is_refused(tmp_path):
     pq.write_table(pa.table({"picture": ["a.jpg"]}), tmp_path / "manifest.parquet")
     with pytest.raises(DataError, match="column 'image', got picture"):
         list(read_manifest(tmp_path / "manifest.parquet"))
+
+
+class Planted:
+    """Loading its pickle leaves a file behind."""
+
+    def __init__(self, left_behind):
+        self.left_behind = left_behind
+
+    def __reduce__(self):
+        return Path.touch, (self.left_behind,)
+
+
+def schema_with_pickled_type(name, pickled):
+    """As pyarrow writes a column of a PyExtensionType."""
+    metadata = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": pickled}
+    return pa.schema([pa.field(name, pa.string(), metadata=metadata)])
+
+
+@pytest.mark.parametrize("is_pickle", [True, False])
+def test_parquet_whose_columns_carry_a_pickle_is_refused_and_nothing_runs(tmp_path, is_pickle):
+    pickled = pickle.dumps(Planted(tmp_path / "left_behind")) if is_pickle else b"no pickle"
+    table = pa.table([["a.jpg"]], schema_with_pickled_type("image", pickled))
+    pq.write_table(table, tmp_path / "manifest.parquet")
+    with pytest.raises(DataError, match=r"one whose type is a pickle: .* without Python extension types") as refused:
+        list(read_manifest(tmp_path / "manifest.parquet"))
+    assert not (tmp_path / "left_behind").exists()
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1" + bytes(50) + b"PAR1", b"<html>"])

@@ -1,4 +1,6 @@
+import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -122,6 +124,34 @@ def test_rows_of_a_category_and_all_below_it_stand_together():
     assert [row.category for row in rows] == [
         "", "Clothing", "Clothing > Hats", "Clothing > Tops", "Clothing > Tops > Tee", "Clothing (old)", "Shoes",
     ]  # fmt: skip
+
+
+class Planted:
+    """Loading its pickle leaves a file behind."""
+
+    def __init__(self, left_behind):
+        self.left_behind = left_behind
+
+    def __reduce__(self):
+        return Path.touch, (self.left_behind,)
+
+
+def schema_with_pickled_type(name, pickled):
+    """As pyarrow writes a column of a PyExtensionType."""
+    metadata = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": pickled}
+    return pa.schema([pa.field(name, pa.string(), metadata=metadata)])
+
+
+@pytest.mark.parametrize("is_pickle", [True, False])
+def test_a_catalogue_whose_columns_carry_a_pickle_is_refused_and_nothing_runs(tmp_path, is_pickle):
+    pickled = pickle.dumps(Planted(tmp_path / "left_behind")) if is_pickle else b"no pickle"
+    schema = schema_with_pickled_type("image_id", pickled)
+    with pa.OSFile(str(tmp_path / "catalogue.arrow"), "wb") as file, pa.ipc.new_file(file, schema):
+        pass
+    with pytest.raises(ReleaseError, match="one whose type is a pickle: loading it could run code") as refused:
+        Catalogue.open(tmp_path / "catalogue.arrow")
+    assert not (tmp_path / "left_behind").exists()
+    assert "\n" not in str(refused.value)
 
 
 def test_embeddings_are_mapped_as_they_were_written(tmp_path):
