@@ -16,7 +16,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from lookalike.http.server import MAX_BODY_BYTES
+from lookalike.http.body_limit import MAX_BODY_BYTES
 from serving.saved_model_runtime import (
     DEFAULT_SIGNATURE,
     LoadedModel,

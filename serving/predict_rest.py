@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from google.protobuf import json_format
 from starlette.exceptions import HTTPException
 
-from lookalike.http.server import BodyLimit
+from lookalike.http.body_limit import BodyLimit
 from serving.predict_grpc import model_spec, signature_def_map, status_response
 from serving.saved_model_runtime import (
     DEFAULT_SIGNATURE,

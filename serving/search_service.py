@@ -26,7 +26,8 @@ from lookalike.catalog.images import ImageRejected, canonicalise
 from lookalike.catalog.product import to_answer
 from lookalike.catalog.taxonomy import parse_category
 from lookalike.encoder.embedder import EmbedderUnavailable, parse_encoder_url
-from lookalike.http.server import BodyLimit, HttpServer
+from lookalike.http.body_limit import BodyLimit
+from lookalike.http.server import HttpServer
 from lookalike.release.store import ReleaseStore
 from serving.searcher import CurrentRelease, Hit, LiveRelease, NoReleaseError, load_release
 from serving.subtrees import UnknownCategoryError
