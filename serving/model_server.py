@@ -4,7 +4,9 @@ import logging
 import threading
 from pathlib import Path
 
-from lookalike.http.server import HttpServer
+import grpc
+
+from lookalike.http.server import HttpServer, bind_socket, join_address
 from serving.predict_grpc import create_grpc_server
 from serving.predict_rest import create_rest_app
 from serving.saved_model_runtime import ModelVersions
@@ -31,7 +33,8 @@ class ModelServer:
         self._stopping = threading.Event()
         self._follower = threading.Thread(target=self._follow, name="model-versions", daemon=True)
         self._grpc = create_grpc_server(models, num_threads=num_threads)
-        self.grpc_port: int = self._grpc.add_insecure_port(f"{host}:{grpc_port}")
+        self.grpc_port: int = _open_grpc_port(self._grpc, host, grpc_port)
+        self.grpc_address = join_address(host, self.grpc_port)
         self._http = HttpServer(create_rest_app(models), host=host, port=rest_port)
         self.rest_port = self._http.port
         self.rest_url = self._http.url
@@ -65,6 +68,13 @@ class ModelServer:
                 _LOG.warning("cannot look for new versions: %s", error)
 
 
+def _open_grpc_port(server: grpc.Server, host: str, port: int) -> int:
+    """The port that was opened. gRPC does not say why it cannot open one, so a socket of ours is asked first."""
+    bind_socket(host, port).close()
+    opened: int = server.add_insecure_port(join_address(host, port))
+    return opened
+
+
 def serve(
     base_path: Path,
     model_name: str,
@@ -84,7 +94,7 @@ def serve(
       still asks for the last release's version is answered while it changes over.
     num_threads: gRPC requests answered at once.
 
-    Raises OSError or RuntimeError when a port is taken.
+    Raises PortBusyError, ListenAddressError.
     """
     models = ModelVersions(model_name, base_path, max_versions=max_versions)
     server = ModelServer(

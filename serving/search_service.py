@@ -306,7 +306,7 @@ def serve(
     encoder_url: grpc://host:port of a TF Serving; None runs the encoder in this process.
 
     Returns once connections are accepted; /healthz answers 200 when the first release is warm.
-    Raises OSError when the port is taken, ValueError for an encoder_url of another form.
+    Raises PortBusyError, ListenAddressError; EncoderUrlError for an encoder_url of another form.
     """
     if encoder_url is not None:
         parse_encoder_url(encoder_url)

@@ -142,7 +142,7 @@ def promote(
 def serve(
     root: Root = ROOT,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of the search service.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the search service.")] = 8080,
     encoder: Annotated[str, typer.Option(help="grpc://host:port of a TF Serving; in process when left out.")] = "",
 ) -> None:
     """Serve search on the current release, and on those that follow, until Ctrl-C."""
@@ -152,7 +152,7 @@ def serve(
 
         workspace, _ = _open(root)
         server = start(workspace.releases.root, host=host, port=port, encoder_url=encoder or None)
-        console.print(f"Search page and API: {server.url}   (Ctrl-C stops it)", soft_wrap=True)
+        console.print(f"Search page and API: {server.url}   (Ctrl-C stops it)", soft_wrap=True, markup=False)
         serve_until_signal(server)
 
 
@@ -160,8 +160,8 @@ def serve(
 def serve_model(
     root: Root = ROOT,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    grpc_port: Annotated[int, typer.Option(help="Port of the gRPC API.")] = 8500,
-    rest_port: Annotated[int, typer.Option(help="Port of the REST API.")] = 8501,
+    grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the gRPC API.")] = 8500,
+    rest_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the REST API.")] = 8501,
 ) -> None:
     """Serve the encoder by TF Serving's gRPC and REST API, as a stock tensorflow/serving would."""
     with _failures_told():
@@ -170,7 +170,9 @@ def serve_model(
 
         workspace, _ = _open(root)
         server = start(workspace.releases.root / "encoder", "encoder", grpc_port, rest_port, host=host)
-        console.print(f"gRPC {host}:{server.grpc_port}, REST {server.rest_url}   (Ctrl-C stops it)", soft_wrap=True)
+        console.print(
+            f"gRPC {server.grpc_address}, REST {server.rest_url}   (Ctrl-C stops it)", soft_wrap=True, markup=False
+        )
         serve_until_signal(server)
 
 

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import numpy.typing as npt
 
+from lookalike.errors import EXIT_USAGE, UserError
+
 _INPUT = "image_bytes"
 _OUTPUT = "embedding"
 _SIGNATURE = "serving_default"
@@ -30,6 +32,10 @@ class EmbedderUnavailable(Exception):  # noqa: N818 - a state of the world that 
     """The encoder cannot answer at the moment; asking again later may help."""
 
 
+class EncoderUrlError(UserError, code="BAD_ENCODER_URL", exit_status=EXIT_USAGE):
+    """The url of an encoder is of another form than grpc://host:port[/model]."""
+
+
 class Embedder(Protocol):
     """Anything that embeds images."""
 
@@ -44,7 +50,7 @@ class Embedder(Protocol):
 def open_embedder(url: str | None, encoder_dir: Path, version: int) -> Embedder:
     """A version of the encoder: in this process, or at `grpc://host:port[/model]` when a url is given.
 
-    Raises ValueError for another kind of url.
+    Raises EncoderUrlError for another kind of url.
     """
     return InProcessEmbedder(encoder_dir) if url is None else GrpcEmbedder(url, version)
 
@@ -86,7 +92,7 @@ class GrpcEmbedder:
     """
 
     def __init__(self, url: str, version: int):
-        """Does not connect yet. Raises ValueError for an url that is not grpc://host:port[/model]."""
+        """Does not connect yet. Raises EncoderUrlError for an url that is not grpc://host:port[/model]."""
         import grpc
         from tensorflow_serving.apis import prediction_service_pb2_grpc
 
@@ -122,14 +128,17 @@ class GrpcEmbedder:
 
 
 def parse_encoder_url(url: str) -> tuple[str, str]:
-    """The host:port and the model name of grpc://host:port[/model]. Raises ValueError for another form."""
-    parts = urlsplit(url)
+    """The host:port and the model name of grpc://host:port[/model]. Raises EncoderUrlError for another form."""
     try:
-        port = parts.port
-    except ValueError:  # beyond 65535, or not a number
-        port = None
-    if parts.scheme != "grpc" or not parts.hostname or port is None:
-        raise ValueError(f"an encoder url must look like grpc://host:port or grpc://host:port/model, got {url!r}")
+        parts = urlsplit(url)
+        well_formed = parts.scheme == "grpc" and bool(parts.hostname and parts.port)
+    except ValueError:  # a port beyond 65535 or not a number, a bracket that does not close
+        well_formed = False
+    if not well_formed:
+        text = (
+            f"an encoder url must look like grpc://host:8500 or grpc://host:8500/model, got {url!r}: give its gRPC port"
+        )
+        raise EncoderUrlError(text)
     return parts.netloc, parts.path.strip("/") or _MODEL_NAME
 
 

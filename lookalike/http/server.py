@@ -1,5 +1,6 @@
-"""What both of our HTTP services need: a uvicorn server with a handle."""
+"""What both of our HTTP services need: a uvicorn server with a handle, and addresses as people and URLs write them."""
 
+import errno
 import os
 import signal
 import socket
@@ -10,19 +11,32 @@ from typing import Protocol
 import uvicorn
 from starlette.types import ASGIApp
 
+from lookalike.errors import EXIT_USAGE, UserError
+
 _DRAIN_TIMEOUT_S = 20
 _MAX_CONNECTIONS = 256
 _START_TIMEOUT_S = 30.0
+
+
+class PortBusyError(UserError, code="PORT_BUSY"):
+    """Another process listens at the address already."""
+
+
+class ListenAddressError(UserError, code="BAD_LISTEN_ADDRESS", exit_status=EXIT_USAGE):
+    """The address is none that this process may listen at."""
 
 
 class HttpServer:
     """An ASGI app served by uvicorn on a thread of its own; `stop` drains requests under way."""
 
     def __init__(self, app: ASGIApp, *, host: str, port: int):
-        """Binds at once, so that a taken port is an OSError here; port 0 takes a free one."""
-        self._socket = _listening_socket(host, port)
+        """Binds at once, so that an address which cannot be had is known here; port 0 takes a free one.
+
+        Raises PortBusyError, ListenAddressError.
+        """
+        self._socket = bind_socket(host, port)
         self.port: int = self._socket.getsockname()[1]
-        self.url = f"http://{host}:{self.port}"
+        self.url = f"http://{join_address(host, self.port)}"
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -74,13 +88,35 @@ def serve_until_signal(server: Stoppable) -> None:
     server.stop()
 
 
-def _listening_socket(host: str, port: int) -> socket.socket:
+def join_address(host: str, port: int) -> str:
+    """host:port as URLs and gRPC write it: an IPv6 address is in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def bind_socket(host: str, port: int) -> socket.socket:
+    """A TCP socket at the address, not listening yet; port 0 takes a free one.
+
+    Raises PortBusyError, ListenAddressError.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise
+        raise _why_not_bound(error, host, port) from error
     return listener
+
+
+def _why_not_bound(error: OSError, host: str, port: int) -> UserError:
+    address = join_address(host, port)
+    if error.errno == errno.EADDRINUSE:
+        return PortBusyError(
+            f"{address} must be free to listen at, another process does: stop it, or give another port"
+        )
+    if error.errno == errno.EACCES:
+        return ListenAddressError(
+            f"port {port} must be one that this user may listen at, {address} is not: try 1024 or more"
+        )
+    return ListenAddressError(f"the host must be an address of this machine, such as 127.0.0.1 or ::1, got {host!r}")

@@ -14,6 +14,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from lookalike.encoder.embedder import (
     EmbedderUnavailable,
+    EncoderUrlError,
     GrpcEmbedder,
     InProcessEmbedder,
     open_embedder,
@@ -111,12 +112,30 @@ def test_answers_of_another_form_are_refused(
         GrpcEmbedder(serve_answer(embedding), 1).embed(jpegs)
 
 
-@pytest.mark.parametrize("url", ["http://host:8500", "grpc://host", "grpc://:8500", "grpc://host:99999", "host:8500"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://host:8500",
+        "grpc://host",
+        "grpc://:8500",
+        "grpc://host:99999",
+        "grpc://host:0",
+        "grpc://host:port",
+        "grpc://[::1:8500",
+        "host:8500",
+        "",
+    ],
+)
 def test_other_urls_are_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="must look like grpc://host:port"):
+    with pytest.raises(EncoderUrlError) as caught:
         parse_encoder_url(url)
+    assert str(caught.value) == (
+        f"an encoder url must look like grpc://host:8500 or grpc://host:8500/model, got '{url}': give its gRPC port"
+    )
+    assert caught.value.exit_status == 2
 
 
 def test_url_may_name_the_model() -> None:
     assert parse_encoder_url("grpc://host:8500") == ("host:8500", "encoder")
     assert parse_encoder_url("grpc://host:8500/resnet") == ("host:8500", "resnet")
+    assert parse_encoder_url("grpc://[::1]:8500") == ("[::1]:8500", "encoder")

@@ -26,6 +26,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from lookalike.http.server import ListenAddressError, PortBusyError
 from serving import model_server
 from serving.saved_model_runtime import LoadedModel, ModelVersions, ServingError
 
@@ -458,6 +459,23 @@ def write_warm_up(directory: Path, encoder_dir: Path, requests: list[predict_pb2
             writer.write(log.SerializeToString())
 
 
-def test_taken_port_is_an_error(client: Client, base_path: Path) -> None:
-    with pytest.raises(OSError, match="in use"):
-        model_server.serve(base_path, "encoder", 0, client.http.base_url.port)
+@pytest.mark.parametrize("taken", ["grpc_port", "rest_port"])
+def test_taken_port_is_told_with_its_address(client: Client, base_path: Path, taken: str) -> None:
+    port = client.http.base_url.port
+    with pytest.raises(PortBusyError, match=f"127.0.0.1:{port} must be free to listen at"):
+        model_server.serve(base_path, "encoder", **{"grpc_port": 0, "rest_port": 0, taken: port})
+
+
+def test_host_that_is_not_this_machine_is_told(base_path: Path) -> None:
+    with pytest.raises(ListenAddressError, match="must be an address of this machine"):
+        model_server.serve(base_path, "encoder", 0, 0, host="203.0.113.7")
+
+
+def test_server_on_an_ipv6_address_answers_at_what_it_names(base_path: Path, jpegs: list[bytes]) -> None:
+    with model_server.serve(base_path, "encoder", 0, 0, host="::1") as server:
+        assert server.grpc_address == f"[::1]:{server.grpc_port}"
+        assert httpx.get(f"{server.rest_url}/v1/models/encoder").status_code == 200
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            answer = stub.Predict(predict_request(jpegs), timeout=30)
+        assert answer.model_spec.version.value == 3

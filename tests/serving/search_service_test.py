@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from lookalike.catalog.images import canonicalise
-from lookalike.encoder.embedder import EmbedderUnavailable, InProcessEmbedder
-from lookalike.http.server import HttpServer
+from lookalike.encoder.embedder import EmbedderUnavailable, EncoderUrlError, InProcessEmbedder
+from lookalike.http.server import HttpServer, PortBusyError
 from lookalike.release.store import Release, ReleaseStore
 from serving import model_server, search_service
 from serving.searcher import CurrentRelease, LiveRelease, Searcher, load_release
@@ -309,12 +309,12 @@ def test_nothing_to_serve_is_503(tmp_path: Path, photo: bytes) -> None:
 
 
 def test_encoder_url_of_another_form_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="must look like grpc://"):
+    with pytest.raises(EncoderUrlError, match="must look like grpc://"):
         search_service.serve(tmp_path, port=0, encoder_url="http://127.0.0.1:8500")
 
 
-def test_taken_port_is_an_error(client: httpx.Client, tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="in use"):
+def test_taken_port_is_told_with_its_address(client: httpx.Client, tmp_path: Path) -> None:
+    with pytest.raises(PortBusyError, match=f"127.0.0.1:{client.base_url.port} must be free to listen at"):
         search_service.serve(tmp_path, port=client.base_url.port)
 
 

@@ -1,5 +1,6 @@
-"""A signal drops no request under way."""
+"""An address that cannot be had is told in one line, and a signal drops no request under way."""
 
+import errno
 import signal
 import socket
 import subprocess
@@ -9,6 +10,12 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from lookalike.http.server import HttpServer, ListenAddressError, PortBusyError, join_address
 
 _DRAINED = """
 import sys, time
@@ -27,6 +34,52 @@ server.start()
 print(server.port, flush=True)
 serve_until_signal(server)
 """
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("127.0.0.1", "127.0.0.1:80"), ("localhost", "localhost:80"), ("::1", "[::1]:80"), ("::", "[::]:80")],
+)
+def test_only_an_ipv6_address_is_put_in_brackets(host: str, address: str) -> None:
+    assert join_address(host, 80) == address
+
+
+def test_service_on_an_ipv6_address_answers_at_its_url() -> None:
+    app = Starlette(routes=[Route("/", lambda _request: PlainTextResponse("here"))])
+    with HttpServer(app, host="::1", port=0) as server:
+        server.start()
+        assert server.url == f"http://[::1]:{server.port}"
+        assert httpx.get(server.url).text == "here"
+
+
+def test_busy_port_is_told_with_its_address() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(PortBusyError) as caught:
+            HttpServer(Starlette(), host="127.0.0.1", port=port)
+    assert str(caught.value) == (
+        f"127.0.0.1:{port} must be free to listen at, another process does: stop it, or give another port"
+    )
+    assert (caught.value.code, caught.value.exit_status) == ("PORT_BUSY", 1)
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "2001:db8::7", "[::1]", "no such host"])
+def test_host_that_is_not_this_machine_is_wrong_usage(host: str) -> None:
+    with pytest.raises(ListenAddressError) as caught:
+        HttpServer(Starlette(), host=host, port=0)
+    expected = "the host must be an address of this machine, such as 127.0.0.1 or ::1, got "
+    assert str(caught.value) == f"{expected}'{host}'"
+    assert caught.value.exit_status == 2
+
+
+def test_port_that_needs_rights_is_wrong_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bind(_socket: socket.socket, _address: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", bind)
+    with pytest.raises(ListenAddressError) as caught:
+        HttpServer(Starlette(), host="::1", port=80)
+    assert str(caught.value) == ("port 80 must be one that this user may listen at, [::1]:80 is not: try 1024 or more")
 
 
 def test_signal_answers_what_is_under_way_and_refuses_the_rest(tmp_path: Path) -> None:
