@@ -5,6 +5,7 @@ all of TensorFlow for the TensorProto message, so the client of a remote server 
 spares this process the model.
 """
 
+import ipaddress
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -98,7 +99,7 @@ class GrpcEmbedder:
 
         address, self._model_name = parse_encoder_url(url)
         self._version = version
-        self._channel = grpc.insecure_channel(address)
+        self._channel = grpc.insecure_channel(address, options=_channel_options(url))
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def embed(self, jpegs: Sequence[bytes]) -> Embeddings:
@@ -140,6 +141,18 @@ def parse_encoder_url(url: str) -> tuple[str, str]:
         )
         raise EncoderUrlError(text)
     return parts.netloc, parts.path.strip("/") or _MODEL_NAME
+
+
+def _channel_options(url: str) -> list[tuple[str, int]]:
+    """A server on this machine is never asked through a proxy; for others the environment decides, as gRPC does."""
+    return [("grpc.enable_http_proxy", 0)] if _is_loopback(urlsplit(url).hostname or "") else []
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
 
 
 def _checked(embeddings: Any, num_images: int) -> Embeddings:

@@ -14,6 +14,7 @@ from lookalike.catalog.product import CatalogImage
 from lookalike.catalog.sources import fingerprint, open_source
 from lookalike.configs.settings import Settings
 from lookalike.drawing.catalogue import draw_catalogue
+from lookalike.http.loopback import read_own_service
 from lookalike.local.demo_report import Answer, write_contact_sheet, write_report
 from lookalike.local.runs import OnNode, Training, candidate_state, promote, train
 from lookalike.local.workspace import Workspace
@@ -114,7 +115,7 @@ def _wait_until_ready(url: str) -> None:
     deadline = time.monotonic() + WARM_UP_S
     while True:
         try:
-            _read(f"{url}/healthz")
+            read_own_service(f"{url}/healthz")
         except urllib.error.HTTPError as error:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the service must be ready within {WARM_UP_S:.0f} s: {error.read()!r}") from error
@@ -129,15 +130,9 @@ def _ask(url: str, image: CatalogImage) -> Answer:
         f"{url}/v1/search", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     start = time.perf_counter()
-    hits = json.loads(_read(request))["results"]
+    hits = json.loads(read_own_service(request))["results"]
     latency_s = time.perf_counter() - start
-    return Answer(image, hits, [_read(url + hit["thumbnail_url"]) for hit in hits], latency_s)
-
-
-def _read(request: str | urllib.request.Request) -> bytes:
-    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - as above
-        content: bytes = response.read()
-        return content
+    return Answer(image, hits, [read_own_service(url + hit["thumbnail_url"]) for hit in hits], latency_s)
 
 
 def _summary(release: Release, metrics: dict[str, Any], answers: Sequence[Answer]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Both embedders give what the SavedModel gives, and the remote one asks for its release's version only."""
 
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
@@ -139,3 +141,30 @@ def test_url_may_name_the_model() -> None:
     assert parse_encoder_url("grpc://host:8500") == ("host:8500", "encoder")
     assert parse_encoder_url("grpc://host:8500/resnet") == ("host:8500", "resnet")
     assert parse_encoder_url("grpc://[::1]:8500") == ("[::1]:8500", "encoder")
+
+
+def test_encoder_on_this_machine_is_asked_without_the_proxy(
+    server: model_server.ModelServer, jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("grpc_proxy", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_grpc_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for host in ("127.0.0.1", "localhost"):
+        assert len(GrpcEmbedder(f"grpc://{host}:{server.grpc_port}", 7).embed(jpegs)) == 3
+
+
+def test_encoder_elsewhere_is_asked_through_the_proxy(jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        monkeypatch.setenv("grpc_proxy", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        asker = threading.Thread(target=_ask_and_fail, args=("grpc://encoder.invalid:8500", jpegs))
+        asker.start()
+        connection, _ = proxy.accept()
+        with connection:
+            assert connection.recv(4096).startswith(b"CONNECT encoder.invalid:8500 HTTP/1.1\r\n")
+        asker.join()
+
+
+def _ask_and_fail(url: str, jpegs: list[bytes]) -> None:
+    with pytest.raises(EmbedderUnavailable):
+        GrpcEmbedder(url, 1).embed(jpegs)
