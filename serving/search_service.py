@@ -163,13 +163,17 @@ def search_release(live: LiveRelease, request: SearchRequest) -> dict[str, Any]:
     watch.lap("embed")
     hits = live.searcher.search(embedding, request.parameters.k, request.parameters.category)
     watch.lap("search")
-    version = live.release.version
-    results = [_describe(rank, hit, version) for rank, hit in enumerate(hits, start=1)]
-    return {"release": version, "latency_ms": watch.total(), "results": results}
+    results = [_describe(rank, hit, live.name) for rank, hit in enumerate(hits, start=1)]
+    return {**_identify(live), "latency_ms": watch.total(), "results": results}
 
 
-def _describe(rank: int, hit: Hit, version: int) -> dict[str, Any]:
-    thumbnail_url = f"/v1/thumbnails/{version}/{hit.row}.jpg"
+def _identify(live: LiveRelease) -> dict[str, Any]:
+    """How every answer says which release it is about."""
+    return {"release": live.release.version, "manifest_sha256": live.release.manifest.sha256}
+
+
+def _describe(rank: int, hit: Hit, release_name: str) -> dict[str, Any]:
+    thumbnail_url = f"/v1/thumbnails/{release_name}/{hit.row}.jpg"
     return {"rank": rank, "score": round(hit.score, 6), **to_answer(hit.image), "thumbnail_url": thumbnail_url}
 
 
@@ -178,7 +182,7 @@ def describe_release(live: LiveRelease) -> dict[str, Any]:
     searcher = live.searcher
     categories = [{"path": path, "num_images": size} for path, size in searcher.category_sizes().items()]
     return {
-        "release": live.release.version,
+        **_identify(live),
         "num_images": len(searcher.catalogue),
         "num_products": searcher.num_products,
         "embedding_dim": searcher.dim,
@@ -219,12 +223,12 @@ def _add_api(app: FastAPI, current: CurrentRelease) -> None:
     def release() -> JSONResponse:
         return JSONResponse(describe_release(current.get()))
 
-    @app.get("/v1/thumbnails/{version}/{row}.jpg")
-    def thumbnail(version: int, row: int) -> Response:
-        catalogue = current.catalogue(version)
+    @app.get("/v1/thumbnails/{release_name}/{row}.jpg")
+    def thumbnail(release_name: str, row: int) -> Response:
+        catalogue = current.catalogue(release_name)
         if catalogue is None or not 0 <= row < len(catalogue):
             raise HTTPException(404)
-        # A release never changes, and its version is never used again.
+        # A release never changes, and its name holds the hash of all that is in it.
         headers = {"Cache-Control": "public, max-age=31536000, immutable"}
         return Response(catalogue.thumbnail(row), media_type="image/jpeg", headers=headers)
 
@@ -232,10 +236,11 @@ def _add_api(app: FastAPI, current: CurrentRelease) -> None:
     @app.get("/healthz")
     async def healthz() -> JSONResponse:
         try:
-            version = current.get().release.version
+            live = current.get()
         except NoReleaseError as error:
-            return JSONResponse({"status": "not ready", "release": None, "problem": str(error)}, 503)
-        return JSONResponse({"status": "ready", "release": version, "problem": current.problem or None})
+            nothing = {"release": None, "manifest_sha256": None}
+            return JSONResponse({"status": "not ready", **nothing, "problem": str(error)}, 503)
+        return JSONResponse({"status": "ready", **_identify(live), "problem": current.problem or None})
 
 
 def _add_page(app: FastAPI) -> None:

@@ -29,6 +29,7 @@ _LOG = logging.getLogger(__name__)
 _IMAGES_PER_PRODUCT = 4
 _GROWTH = 4
 _MAX_LOAD_ATTEMPTS = 3
+_NAMED_DIGITS = 12  # of the manifest's sha256: enough to tell the releases of one shop apart
 _SIDE_FACT = "longest_side_px"
 
 Vector = npt.NDArray[np.float32]
@@ -161,6 +162,11 @@ class LiveRelease:
     embedder: Embedder
     longest_side_px: int
 
+    @property
+    def name(self) -> str:
+        """Version and manifest in one word, for addresses: a store that is rebuilt begins its versions anew."""
+        return f"{self.release.version}-{self.release.manifest.sha256[:_NAMED_DIGITS]}"
+
 
 class NoReleaseError(Exception):
     """Nothing can be searched yet."""
@@ -193,11 +199,35 @@ def _grey_jpeg(longest_side_px: int) -> bytes:
     return canonicalise(stream.getvalue(), longest_side_px=longest_side_px).jpeg
 
 
+class _Failures:
+    """Why one release did not load, attempt by attempt."""
+
+    def __init__(self) -> None:
+        self._of: object = None
+        self.problems: list[str] = []
+
+    def look_at(self, release: Release) -> None:
+        """Begins anew for another release, and for one whose files changed: a backup may still be coming back.
+
+        Raises OSError where they change while they are looked at.
+        """
+        files = [(path, path.stat()) for path in sorted(release.directory.rglob("*"))]
+        of = (_identity(release), [(path, stat.st_size, stat.st_mtime_ns) for path, stat in files])
+        if of != self._of:
+            self._of, self.problems = of, []
+
+
+def _identity(release: Release) -> tuple[int, str]:
+    """The version is not enough: a store that is rebuilt, or restored from a backup, gives out its numbers again."""
+    return release.version, release.manifest.sha256
+
+
 class CurrentRelease:
     """Follows the store's CURRENT on a thread: a new release is loaded beside the old one, then takes its place.
 
     A request holds on to one LiveRelease until it is answered. A release that does not load is reported by `problem`
-    and given up after three attempts (an encoder server that is away is waited for), while the old one keeps serving.
+    and given up after three attempts, until its files change (an encoder server that is away is waited for); a store
+    that is gone is reported too. All the while the old release keeps serving.
     """
 
     def __init__(
@@ -212,8 +242,8 @@ class CurrentRelease:
         self._load = load
         self._live: LiveRelease | None = None
         # Result pages still ask for the thumbnails of the release before; a mapped file costs no memory.
-        self._catalogues: dict[int, Catalogue] = {}
-        self._failures: dict[int, int] = {}
+        self._catalogues: dict[str, Catalogue] = {}
+        self._failures = _Failures()
         self._problem = ""
         self._stopping = threading.Event()
         self._follower = threading.Thread(target=self._follow, name="current-release", daemon=True)
@@ -229,9 +259,9 @@ class CurrentRelease:
             raise NoReleaseError(self._problem or "a release must be pushed first, there is none")
         return self._live
 
-    def catalogue(self, version: int) -> Catalogue | None:
-        """The catalogue of the live release or the one before it."""
-        return self._catalogues.get(version)
+    def catalogue(self, name: str) -> Catalogue | None:
+        """The catalogue of the live release or the one before it, by its name."""
+        return self._catalogues.get(name)
 
     def start(self) -> None:
         """Begins to follow, with a first look at once on the thread."""
@@ -245,14 +275,31 @@ class CurrentRelease:
     def refresh(self) -> None:
         """Looks once. Never raises: what is wrong is logged and told by `problem`."""
         try:
-            release = self._store.current()
+            self._look()
         except Exception as error:  # noqa: BLE001 - whatever the store's state, the live release keeps serving
             self._report(f"the current release cannot be read: {error}")
-            return
-        if release is None or (self._live is not None and release.version == self._live.release.version):
-            self._problem = ""
-        elif self._failures.get(release.version, 0) < _MAX_LOAD_ATTEMPTS:
+
+    def _look(self) -> None:
+        release = self._store.current()
+        if release is None:
+            self._report(self._what_is_gone())
+        elif self._live is not None and _identity(release) == _identity(self._live.release):
+            self._report("")
+        else:
+            self._load_unless_given_up(release)
+
+    def _what_is_gone(self) -> str:
+        if self._live is None:
+            return ""
+        serving = f"release {self._live.release.version} keeps serving"
+        return f"{self._store.root} must name the release that serves, it names none any more: restore it; {serving}"
+
+    def _load_unless_given_up(self, release: Release) -> None:
+        self._failures.look_at(release)
+        if len(self._failures.problems) < _MAX_LOAD_ATTEMPTS:
             self._try_to_load(release)
+        else:
+            self._report(self._failures.problems[-1])
 
     def _try_to_load(self, release: Release) -> None:
         started = time.monotonic()
@@ -263,8 +310,8 @@ class CurrentRelease:
         except EmbedderUnavailable as error:
             self._report(f"release {release.version} waits for its encoder: {error}")
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the live release keeps serving
-            self._failures[release.version] = self._failures.get(release.version, 0) + 1
-            self._report(f"release {release.version} does not load: {error}")
+            self._failures.problems.append(f"release {release.version} does not load: {error}")
+            self._report(self._failures.problems[-1])
         else:
             self._swap(live)
             _LOG.info("release %d is live after %.1f s", release.version, time.monotonic() - started)
@@ -272,15 +319,15 @@ class CurrentRelease:
     def _swap(self, live: LiveRelease) -> None:
         previous = self._live
         kept = [live] if previous is None else [previous, live]
-        self._catalogues = {item.release.version: item.searcher.catalogue for item in kept}
+        self._catalogues = {item.name: item.searcher.catalogue for item in kept}
         self._live = live
-        self._failures = {}
+        self._failures = _Failures()
         self._problem = ""
         del previous, kept
         gc.collect()  # a SavedModel is full of reference cycles: without this, old releases pile up
 
     def _report(self, problem: str) -> None:
-        if problem != self._problem:
+        if problem and problem != self._problem:
             _LOG.warning("%s", problem)
         self._problem = problem
 

@@ -1,8 +1,10 @@
 """The search service over real HTTP: its answers equal an exact search, and nothing a client sends is a 5xx."""
 
 import base64
+import hashlib
 import io
 import json
+import shutil
 import socket
 import threading
 import time
@@ -37,15 +39,25 @@ def client(store_root: Path) -> Iterator[httpx.Client]:
 
 
 def wait_until_ready(http: httpx.Client, release: int = 1) -> None:
+    wait_until(http, lambda health: health["release"] == release)
+
+
+def wait_until(http: httpx.Client, holds: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
     deadline = time.monotonic() + 30
-    while (health := http.get("/healthz").json())["release"] != release:
+    while not holds(health := http.get("/healthz").json()):
         assert time.monotonic() < deadline, health
         time.sleep(0.02)
+    return health
 
 
 @pytest.fixture(scope="module")
 def photo(draw_product: Callable[[int, int], bytes]) -> bytes:
     return draw_product(2, 1)
+
+
+@pytest.fixture(scope="module")
+def manifest_sha256(store_root: Path) -> str:
+    return hashlib.sha256((store_root / "releases" / "1" / "manifest.json").read_bytes()).hexdigest()
 
 
 def post_form(client: httpx.Client, image: bytes, **fields: Any) -> httpx.Response:
@@ -67,13 +79,13 @@ def test_answers_equal_exact_search(client: httpx.Client, store_root: Path, phot
     assert [hit["rank"] for hit in answer["results"]] == list(range(1, 9))
 
 
-def test_answer_tells_release_latency_and_product(client: httpx.Client, photo: bytes) -> None:
+def test_answer_tells_release_latency_and_product(client: httpx.Client, photo: bytes, manifest_sha256: str) -> None:
     answer = post_form(client, photo).json()
-    assert answer["release"] == 1
+    assert (answer["release"], answer["manifest_sha256"]) == (1, manifest_sha256)
     assert list(answer["latency_ms"]) == ["decode", "embed", "search", "total"]
     assert answer["latency_ms"]["total"] >= answer["latency_ms"]["embed"] > 0
     first = answer["results"][0]
-    assert first["thumbnail_url"] == "/v1/thumbnails/1/7.jpg"
+    assert first["thumbnail_url"] == f"/v1/thumbnails/1-{manifest_sha256[:12]}/7.jpg"
     told = {name: value for name, value in first.items() if name not in ("rank", "score", "thumbnail_url")}
     assert told == {
         "image_id": "p2/1.png",
@@ -249,24 +261,27 @@ def test_thumbnails_are_the_catalogues_pictures(client: httpx.Client, photo: byt
 @pytest.mark.parametrize(
     "path",
     [
-        "/v1/thumbnails/1/24.jpg",
-        "/v1/thumbnails/1/-1.jpg",
-        "/v1/thumbnails/2/0.jpg",
-        "/v1/thumbnails/1/x.jpg",
-        "/v1/thumbnails/1/..%2f..%2fCURRENT.jpg",
+        "/v1/thumbnails/{name}/24.jpg",
+        "/v1/thumbnails/{name}/-1.jpg",
+        "/v1/thumbnails/{name}/x.jpg",
+        "/v1/thumbnails/{name}/..%2f..%2fCURRENT.jpg",
+        "/v1/thumbnails/1/0.jpg",  # as 0.1.0 named it, when a rebuilt store gave other pictures the same address
+        "/v1/thumbnails/1-000000000000/0.jpg",
         "/static/index.html",
         "/docs",
         "/openapi.json",
     ],
 )
-def test_what_is_not_there_is_not_found(client: httpx.Client, path: str) -> None:
-    assert refused(client.get(path))[0] == 404
+def test_what_is_not_there_is_not_found(client: httpx.Client, path: str, manifest_sha256: str) -> None:
+    assert refused(client.get(path.format(name=f"1-{manifest_sha256[:12]}")))[0] == 404
 
 
-def test_release_is_described(client: httpx.Client) -> None:
+def test_release_is_described(client: httpx.Client, manifest_sha256: str) -> None:
     description = client.get("/v1/release").json()
-    assert {name: description[name] for name in ("release", "num_images", "num_products", "embedding_dim")} == {
+    names = ("release", "manifest_sha256", "num_images", "num_products", "embedding_dim")
+    assert {name: description[name] for name in names} == {
         "release": 1,
+        "manifest_sha256": manifest_sha256,
         "num_images": 24,
         "num_products": 8,
         "embedding_dim": 16,
@@ -275,9 +290,10 @@ def test_release_is_described(client: httpx.Client) -> None:
     assert {"path": "Clothing > Tops", "num_images": 9} in description["categories"]
 
 
-def test_healthz_is_ready_with_the_release(client: httpx.Client) -> None:
+def test_healthz_is_ready_with_the_release(client: httpx.Client, manifest_sha256: str) -> None:
     response = client.get("/healthz")
-    assert (response.status_code, response.json()) == (200, {"status": "ready", "release": 1, "problem": None})
+    named = {"release": 1, "manifest_sha256": manifest_sha256}
+    assert (response.status_code, response.json()) == (200, {"status": "ready", **named, "problem": None})
 
 
 @pytest.mark.parametrize("path", ["/", "/search.css", "/search.js", "/icon.svg"])
@@ -288,9 +304,9 @@ def test_page_loads_nothing_from_elsewhere(client: httpx.Client, path: str) -> N
     assert "innerHTML" not in text
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/release", "/v1/thumbnails/1/0.jpg", "/nowhere"])
-def test_every_answer_has_strict_headers(client: httpx.Client, path: str) -> None:
-    headers = client.get(path).headers
+@pytest.mark.parametrize("path", ["/", "/v1/release", "/v1/thumbnails/{name}/0.jpg", "/nowhere"])
+def test_every_answer_has_strict_headers(client: httpx.Client, path: str, manifest_sha256: str) -> None:
+    headers = client.get(path.format(name=f"1-{manifest_sha256[:12]}")).headers
     policy = headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; img-src 'self' blob:; script-src 'self'; style-src 'self';")
     assert "unsafe" not in policy
@@ -408,6 +424,33 @@ def test_swaps_under_load_never_mix_releases(
     found = {(answer.json()["release"], answer.json()["results"][0]["image_id"]) for answer in answers}
     assert found == {(1, "first2/1.png"), (2, "second2/1.png")}
     assert min(answer.json()["results"][0]["score"] for answer in answers) > 0.9999
+
+
+def test_store_restored_under_the_service_is_served_and_one_that_is_gone_is_told(
+    run: Callable[..., httpx.Client], tmp_path: Path, push_release: Callable[..., Release], photo: bytes
+) -> None:
+    root, other = tmp_path / "served", tmp_path / "other"
+    push_release(root, decision_id="1", seed=1, prefix="first")
+    restored = push_release(other, decision_id="2", seed=2, prefix="second")
+    http = run(root, load_release)
+    before = post_form(http, photo, k=1).json()
+    assert before["results"][0]["image_id"] == "first2/1.png"
+
+    shutil.rmtree(root)
+    shutil.copytree(other, root, symlinks=True)
+    wait_until(http, lambda health: health["manifest_sha256"] == restored.manifest.sha256)
+    after = post_form(http, photo, k=1).json()
+    assert (after["release"], after["results"][0]["image_id"]) == (1, "second2/1.png")
+    assert after["results"][0]["score"] > 0.9999
+    urls = [answer["results"][0]["thumbnail_url"] for answer in (before, after)]
+    assert urls[0] != urls[1]
+    assert [http.get(url).status_code for url in urls] == [200, 200]
+
+    shutil.rmtree(root)
+    health = wait_until(http, lambda health: health["problem"])
+    assert f"{root} must name the release that serves" in health["problem"]
+    assert (health["status"], health["release"]) == ("ready", 1)
+    assert post_form(http, photo, k=1).json()["results"] == after["results"]
 
 
 def test_requests_under_way_are_answered_when_the_service_stops(store_root: Path, photo: bytes) -> None:

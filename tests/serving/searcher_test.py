@@ -1,6 +1,8 @@
 """Search by product equals a naive loop over exact inner products; the current release is followed safely."""
 
+import hashlib
 import json
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -343,10 +345,105 @@ def test_damaged_file_is_never_loaded(tmp_path: Path, push_release: Callable[...
 
 def test_thumbnails_of_the_release_before_stay(store: ReleaseStore, loader: Loader) -> None:
     current = CurrentRelease(store, load=loader)
+    names = []
     for decision in ("a", "b", "c"):
         push_empty(store, decision)
         current.refresh()
-    assert [current.catalogue(version) is not None for version in (1, 2, 3)] == [False, True, True]
+        names.append(current.get().name)
+    assert [current.catalogue(name) is not None for name in names] == [False, True, True]
+
+
+def rebuild(store: ReleaseStore, decision_id: str) -> Release:
+    """The store is made anew at its place: its versions begin with 1 again."""
+    shutil.rmtree(store.root)
+    return push_empty(store, decision_id)
+
+
+def test_name_holds_the_version_and_the_manifests_first_digits(store: ReleaseStore, loader: Loader) -> None:
+    release = push_empty(store, "a")
+    digest = hashlib.sha256((release.directory / "manifest.json").read_bytes()).hexdigest()
+    assert loader(release).name == f"1-{digest[:12]}"
+
+
+def test_rebuilt_store_with_the_same_version_is_another_release(store: ReleaseStore, loader: Loader) -> None:
+    current = CurrentRelease(store, load=loader)
+    push_empty(store, "a")
+    current.refresh()
+    before = current.get()
+    rebuilt = rebuild(store, "b")
+    current.refresh()
+    assert loader.calls == [1, 1]
+    assert current.get().release.manifest.sha256 == rebuilt.manifest.sha256 != before.release.manifest.sha256
+    assert current.problem == ""
+    assert current.catalogue(before.name) is not None
+    assert current.catalogue(current.get().name) is not None
+
+
+def test_store_that_is_gone_is_a_problem_until_it_is_back(store: ReleaseStore, loader: Loader) -> None:
+    current = CurrentRelease(store, load=loader)
+    push_empty(store, "a")
+    current.refresh()
+    away = store.root.rename(store.root.with_name("away"))
+    current.refresh()
+    assert current.get().release.version == 1
+    assert current.problem == (
+        f"{store.root} must name the release that serves, it names none any more: restore it; release 1 keeps serving"
+    )
+    away.rename(store.root)
+    current.refresh()
+    assert current.problem == ""
+    assert loader.calls == [1]
+
+
+def test_store_without_its_pointer_is_a_problem(store: ReleaseStore, loader: Loader) -> None:
+    current = CurrentRelease(store, load=loader)
+    push_empty(store, "a")
+    current.refresh()
+    (store.root / "CURRENT").unlink()
+    current.refresh()
+    assert "it names none any more" in current.problem
+
+
+def test_attempts_are_counted_for_each_release_of_one_version(store: ReleaseStore, loader: Loader) -> None:
+    current = CurrentRelease(store, load=loader)
+    loader.errors[1] = ValueError("its parts do not fit")
+    push_empty(store, "a")
+    for _ in range(5):
+        current.refresh()
+    assert loader.calls == [1] * 3
+    rebuild(store, "b")
+    for _ in range(5):
+        current.refresh()
+    assert loader.calls == [1] * 6
+
+
+def test_release_that_was_given_up_is_tried_again_when_its_files_change(store: ReleaseStore, loader: Loader) -> None:
+    current = CurrentRelease(store, load=loader)
+    loader.errors[1] = ValueError("embeddings.npy is in the manifest and missing")
+    release = push_empty(store, "a")
+    for _ in range(5):
+        current.refresh()
+    del loader.errors[1]
+    current.refresh()
+    assert "does not load" in current.problem
+    (release.directory / "embeddings.npy").write_bytes(b"")  # the copy goes on
+    current.refresh()
+    assert current.get().release.version == 1
+
+
+def test_release_that_was_given_up_stays_the_problem_after_another_one(store: ReleaseStore, loader: Loader) -> None:
+    current = CurrentRelease(store, load=loader)
+    loader.errors[1] = ValueError("its parts do not fit")
+    push_empty(store, "a")
+    for _ in range(3):
+        current.refresh()
+    pointer = (store.root / "CURRENT").read_text()
+    (store.root / "CURRENT").write_text("{")
+    current.refresh()
+    assert "cannot be read" in current.problem
+    (store.root / "CURRENT").write_text(pointer)
+    current.refresh()
+    assert current.problem == "release 1 does not load: its parts do not fit"
 
 
 def test_thread_follows_the_store(store: ReleaseStore, loader: Loader) -> None:
