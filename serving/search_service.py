@@ -185,6 +185,7 @@ def describe_release(live: LiveRelease) -> dict[str, Any]:
         **_identify(live),
         "num_images": len(searcher.catalogue),
         "num_products": searcher.num_products,
+        "longest_side_px": live.longest_side_px,
         "embedding_dim": searcher.dim,
         "index": searcher.index.spec.kind,
         "categories": categories,

@@ -278,12 +278,13 @@ def test_what_is_not_there_is_not_found(client: httpx.Client, path: str, manifes
 
 def test_release_is_described(client: httpx.Client, manifest_sha256: str) -> None:
     description = client.get("/v1/release").json()
-    names = ("release", "manifest_sha256", "num_images", "num_products", "embedding_dim")
+    names = ("release", "manifest_sha256", "num_images", "num_products", "longest_side_px", "embedding_dim")
     assert {name: description[name] for name in names} == {
         "release": 1,
         "manifest_sha256": manifest_sha256,
         "num_images": 24,
         "num_products": 8,
+        "longest_side_px": 64,
         "embedding_dim": 16,
     }
     assert description["index"] == "exact"
