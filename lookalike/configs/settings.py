@@ -3,8 +3,8 @@
 import dataclasses
 import importlib
 import pkgutil
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
 from pydantic import Field, TypeAdapter
@@ -15,7 +15,7 @@ from lookalike.errors import EXIT_USAGE, UserError
 STRICT = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 HeldOut = Annotated[float, Field(ge=0.0, lt=0.5)]  # two of them still leave something to train on
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, lt=2**31)]  # what a database's integer holds
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy and Keras both take
 
 
@@ -83,20 +83,21 @@ class EvaluationSettings:
     max_gallery_images: Positive = 20_000  # searched by the held-out images
     bootstrap_resamples: Positive = 1000
     pictured_queries: Positive = 24  # rows of the HTML page
+    max_review_queries: Positive = 2000  # kept for people, of whom a round asks the first review.num_queries
 
 
 @dataclass(frozen=True, config=STRICT)
 class ReviewSettings:
-    """The human gate."""
+    """The human gate. What a round keeps of these, the review's tables bound as it is bounded here."""
 
     database_url: str = ""  # '' is SQLite below the root; postgresql+psycopg://… for a team
     num_queries: Positive = 300
     min_judged_queries: Positive = 200
     votes_per_task: Positive = 1
-    non_inferiority_margin: Fraction = 0.1
+    non_inferiority_margin: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     critical_z: Annotated[float, Field(gt=0)] = 1.96
     precision_floor: Fraction = 0.5  # Wilson lower bound of P@8 for a first release
-    expiry_days: Positive = 7
+    expiry_days: Annotated[int, Field(gt=0, le=1_000_000)] = 7  # dates end with the year 9999
     allow_simulated: bool = False  # only demos and tests accept simulated judgements
 
     @pydantic.model_validator(mode="after")
@@ -149,6 +150,18 @@ class Settings:
     release: ReleaseSettings = ReleaseSettings()
     demo: DemoSettings = DemoSettings()
 
+    @pydantic.model_validator(mode="after")
+    def _check_that_a_round_can_be_filled(self) -> "Settings":
+        if self.review.num_queries > self.evaluation.max_review_queries:
+            raise ValueError(
+                "review.num_queries must be at most evaluation.max_review_queries"
+                f" {self.evaluation.max_review_queries}, got {self.review.num_queries}"
+            )
+        return self
+
+
+AnySettings = TypeVar("AnySettings")
+
 
 class SettingsError(UserError, code="BAD_SETTINGS", exit_status=EXIT_USAGE):
     """A setting that does not exist or has a value out of its bounds."""
@@ -170,25 +183,83 @@ def load_settings(name: str, overrides: Iterable[str] = ()) -> Settings:
     if name not in setting_names():
         raise SettingsError(f"config must be one of {', '.join(setting_names())}, got {name!r}")
     settings: Settings = importlib.import_module(f"lookalike.configs.{name}").SETTINGS
-    document = dataclasses.asdict(settings)
-    for override in overrides:
-        _apply(document, override)
+    return override(settings, overrides)
+
+
+def override(settings: AnySettings, overrides: Iterable[str]) -> AnySettings:
+    """Settings with `section.key=value` overrides, of sections within sections too.
+
+    Raises:
+      SettingsError: for an unknown section or key, or a value out of bounds.
+    """
+    document = _document(settings)
+    for one in overrides:
+        _apply(document, one)
+    return _validated(type(settings), document)
+
+
+def merge(settings: AnySettings, changes: Mapping[str, Any]) -> AnySettings:
+    """Settings with the values of a document that holds some of their sections and keys.
+
+    Raises:
+      SettingsError: for an unknown section or key, or a value out of bounds.
+    """
+    document = _document(settings)
+    _merge(document, changes)
+    return _validated(type(settings), document)
+
+
+def promotion_settings(settings: Settings) -> dict[str, Any]:
+    """What a candidate keeps for its promotion, as `merge` takes it: a later run's settings are about another one."""
+    return {
+        "review": {"allow_simulated": settings.review.allow_simulated},
+        "index": dataclasses.asdict(settings.index),
+    }
+
+
+def _document(settings: Any) -> dict[str, Any]:
+    return dataclasses.asdict(settings)
+
+
+def _validated(kind: type[AnySettings], document: dict[str, Any]) -> AnySettings:
     try:
-        return TypeAdapter(Settings).validate_python(document)
+        return TypeAdapter(kind).validate_python(document)
     except pydantic.ValidationError as error:
         raise SettingsError("; ".join(_explain(problem) for problem in error.errors())) from error
 
 
+def _merge(document: dict[str, Any], changes: Mapping[str, Any], path: Sequence[str] = ()) -> None:
+    for key, value in changes.items():
+        current = _entry(document, key, path)
+        if isinstance(current, dict) and isinstance(value, Mapping):
+            _merge(current, value, (*path, key))
+        else:
+            document[key] = value
+
+
 def _apply(document: dict[str, Any], override: str) -> None:
     path, equals, value = override.partition("=")
-    section, dot, key = path.strip().partition(".")
-    if not equals or not dot:
+    *sections, key = path.strip().split(".")
+    if not equals or not sections:
         raise SettingsError(f"an override must look like section.key=value, got {override!r}")
-    if section not in document:
-        raise SettingsError(f"section must be one of {', '.join(document)}, got {section!r}")
-    if key not in document[section]:
-        raise SettingsError(f"{section} has the keys {', '.join(document[section])}, got {key!r}")
-    document[section][key] = _parse(value.strip(), document[section][key])
+    parent = document
+    for depth, section in enumerate(sections):
+        parent = _entry(parent, section, sections[:depth])
+    current = _entry(parent, key, sections)
+    if isinstance(current, dict):
+        raise SettingsError(f"{path.strip()} is a section of the keys {', '.join(current)}, got a value for all of it")
+    parent[key] = _parse(value.strip(), current)
+
+
+def _entry(parent: Any, name: str, path: Sequence[str]) -> Any:
+    """What a section has by a name."""
+    where = ".".join(path)
+    if not isinstance(parent, dict):
+        raise SettingsError(f"{where} is one value and has no keys, got {name!r}")
+    if name not in parent:
+        expected = f"{where} has the keys" if where else "section must be one of"
+        raise SettingsError(f"{expected} {', '.join(parent)}, got {name!r}")
+    return parent[name]
 
 
 def _parse(value: str, current: Any) -> Any:
@@ -203,5 +274,5 @@ def _parse(value: str, current: Any) -> Any:
 def _explain(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "value_error":
-        return f"{where}: {problem['ctx']['error']}"
+        return f"{where}: {problem['ctx']['error']}" if where else str(problem["ctx"]["error"])
     return f"{where}: {problem['msg'].lower()}, got {problem['input']!r}"

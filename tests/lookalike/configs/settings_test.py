@@ -7,7 +7,16 @@ import pydantic
 import pytest
 
 from lookalike.configs import Settings, load_settings, setting_names
-from lookalike.configs.settings import IngestSettings, ReviewSettings, SettingsError, TrainingSettings
+from lookalike.configs.settings import (
+    EvaluationSettings,
+    IngestSettings,
+    ReviewSettings,
+    SettingsError,
+    TrainingSettings,
+    merge,
+    override,
+    promotion_settings,
+)
 
 
 def test_settings_are_found_by_their_files() -> None:
@@ -91,12 +100,78 @@ def test_the_last_of_two_overrides_wins() -> None:
             "evaluation.min_accuracy=1.1",
             r"evaluation\.min_accuracy: input should be less than or equal to 1, got '1\.1'",
         ),
+        (
+            "review.non_inferiority_margin=1",
+            r"review\.non_inferiority_margin: input should be less than 1, got '1'",
+        ),
+        ("review.expiry_days=1000001", r"review\.expiry_days: input should be less than or equal to 1000000, got"),
+        ("review.votes_per_task=2147483648", r"review\.votes_per_task: input should be less than 2147483648, got"),
         ("review.min_judged_queries=61", "review: min_judged_queries must be at most num_queries 60, got 61"),
     ],
 )
 def test_an_override_that_cannot_be_is_told_what_was_expected(override: str, complaint: str) -> None:
     with pytest.raises(SettingsError, match=complaint):
         load_settings("demo", [override])
+
+
+@dataclasses.dataclass(frozen=True)
+class Lens:
+    width_mm: int = 50
+    filters: tuple[str, ...] = ("uv",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Camera:
+    lens: Lens = Lens()
+    iso: int = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Studio:
+    camera: Camera = Camera()
+
+
+def test_an_override_reaches_a_section_within_a_section() -> None:
+    changed = override(Studio(), ["camera.lens.width_mm=85", "camera.lens.filters=red, polariser", "camera.iso=400"])
+    assert changed == Studio(Camera(Lens(85, ("red", "polariser")), 400))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ("camera.lens.width=85", r"camera\.lens has the keys width_mm, filters, got 'width'"),
+        ("camera.lenses.width_mm=85", r"camera has the keys lens, iso, got 'lenses'"),
+        ("camera.iso.value=85", r"camera\.iso is one value and has no keys, got 'value'"),
+        ("camera.lens=85", r"camera\.lens is a section of the keys width_mm, filters, got a value for all of it"),
+        ("camera.lens.width_mm=wide", r"camera\.lens\.width_mm: input should be a valid integer.*, got 'wide'"),
+    ],
+)
+def test_an_override_that_leads_nowhere_is_told_where_it_left_the_path(wrong: str, complaint: str) -> None:
+    with pytest.raises(SettingsError, match=complaint):
+        override(Studio(), [wrong])
+
+
+def test_a_document_changes_the_keys_that_it_holds() -> None:
+    assert merge(Studio(), {"camera": {"lens": {"width_mm": 85}}}) == Studio(Camera(Lens(85)))
+    with pytest.raises(SettingsError, match=r"camera has the keys lens, iso, got 'shutter'"):
+        merge(Studio(), {"camera": {"shutter": 1}})
+
+
+def test_what_a_candidate_keeps_for_its_promotion_outlives_other_settings() -> None:
+    kept = promotion_settings(load_settings("folder", ["index.ah_below=7"]))
+    later = load_settings("folder", ["index.ah_below=9", "review.allow_simulated=true", "release.keep=9"])
+    promoted = merge(later, kept)
+    assert promoted.index.ah_below == 7
+    assert promoted.review == dataclasses.replace(later.review, allow_simulated=False)
+    assert promoted.release.keep == 9
+
+
+def test_a_round_asks_no_more_than_the_evidence_holds() -> None:
+    told = "^review.num_queries must be at most evaluation.max_review_queries 300, got 301$"
+    with pytest.raises(SettingsError, match=told):
+        load_settings("folder", ["evaluation.max_review_queries=300", "review.num_queries=301"])
+    few = EvaluationSettings(max_review_queries=300)
+    assert Settings(evaluation=few, review=ReviewSettings(num_queries=300)).review.num_queries == 300
 
 
 def test_every_complaint_is_told_at_once() -> None:
