@@ -19,11 +19,12 @@ from components.index_builder import IndexBuilder
 from components.index_evaluator import IndexEvaluator
 from components.infra_check import InfraCheck
 from components.open_review import OpenReview
+from components.release_pruner import ReleasePruner
 from components.release_pusher import ReleasePusher
 from components.retrieval_evaluator import RetrievalEvaluator
 from components.schema_gate import SchemaGate
 from components.source_digest import source_digest
-from lookalike.configs.settings import Settings
+from lookalike.configs.settings import Settings, promotion_settings
 
 TRAINING = "lookalike-training"
 PROMOTION = "lookalike-promotion"
@@ -126,9 +127,7 @@ def create_training_pipeline(
         examples=examples,
         model=model,
         settings=_json(settings.evaluation),
-        num_review_queries=settings.review.num_queries,
         baseline_release=baseline_release,
-        submitted_by=submitted_by,
     )
     infra_check = InfraCheck(examples=examples, model=model)
     review = OpenReview(
@@ -140,6 +139,8 @@ def create_training_pipeline(
         retrieval_verdict=retrieval.outputs["verdict"],
         infra_verdict=infra_check.outputs["verdict"],
         settings=_json(settings.review),
+        promotion_settings=json.dumps(promotion_settings(settings), sort_keys=True),
+        submitted_by=submitted_by,
         database_url=places.review_database,
     )
     return tfx.dsl.Pipeline(
@@ -228,7 +229,11 @@ def create_promotion_pipeline(
         decision=decision,
         public_key=public_key,
         allow_simulated=settings.review.allow_simulated,
-        keep_releases=settings.release.keep,
+        release_store=places.releases,
+    )
+    pruner = ReleasePruner(
+        release=pusher.outputs["release"],
+        settings=_json(settings.release),
         release_store=places.releases,
     )
     return tfx.dsl.Pipeline(
@@ -245,6 +250,7 @@ def create_promotion_pipeline(
             index_builder,
             index_evaluator,
             pusher,
+            pruner,
         ],
         enable_cache=True,
         metadata_connection_config=metadata,

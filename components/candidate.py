@@ -1,8 +1,9 @@
 """What waits for people: a model, where its evidence lies, and whether anything speaks against it already."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 from lookalike.configs.mounts import mounted_path, output_directory
 
@@ -20,6 +21,9 @@ class CandidateFacts:
       model_uri, examples_uri, taxonomy_uri, evaluation_uri: artifacts of the training run.
       model_sha256: of the SavedModel's files.
       longest_side_px: of the canonical images it was trained on; queries are reduced alike.
+      submitted_by: whose run put it before people first, '' for nobody; 0.1.0 kept that in the review alone.
+      stands: what its round was opened with, in words, where this run asked for something else.
+      settings: of its promotion, as `configs.settings.merge` takes them; empty in candidates of 0.1.0.
     """
 
     candidate_id: str
@@ -31,6 +35,9 @@ class CandidateFacts:
     taxonomy_uri: str
     evaluation_uri: str
     longest_side_px: int
+    submitted_by: str = ""
+    stands: Sequence[str] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, uri: str) -> None:
         """Writes candidate.json."""
@@ -38,5 +45,6 @@ class CandidateFacts:
 
     @classmethod
     def load(cls, uri: str) -> "CandidateFacts":
-        """Reads candidate.json."""
-        return cls(**json.loads((mounted_path(uri) / CANDIDATE_FILE).read_text()))
+        """Reads candidate.json; what a later version added to it is left out."""
+        document = json.loads((mounted_path(uri) / CANDIDATE_FILE).read_text())
+        return cls(**{known.name: document[known.name] for known in fields(cls) if known.name in document})

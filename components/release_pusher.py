@@ -40,7 +40,6 @@ def ReleasePusher(
     decision: tfx.dsl.components.Parameter[str],
     public_key: tfx.dsl.components.Parameter[str],
     allow_simulated: tfx.dsl.components.Parameter[bool],
-    keep_releases: tfx.dsl.components.Parameter[int],
     release_store: tfx.dsl.components.Parameter[str],
 ) -> None:
     """Pushes once for each decision; `blessing` is why this may run.
@@ -91,7 +90,6 @@ def ReleasePusher(
             "simulated": blessed.simulated,
         },
     )
-    store.prune(keep_releases)
     told = {"version": pushed.version, "manifest_sha256": pushed.manifest.sha256, "decision_id": blessed.decision_id}
     (output_directory(release.uri) / RELEASE_FILE).write_text(json.dumps(told, indent=2))
     release.set_int_custom_property("version", pushed.version)

@@ -34,9 +34,7 @@ def RetrievalEvaluator(
     evaluation: tfx.dsl.components.OutputArtifact[artifacts.RetrievalEvaluation],
     verdict: tfx.dsl.components.OutputArtifact[artifacts.VerdictArtifact],
     settings: tfx.dsl.components.Parameter[str],
-    num_review_queries: tfx.dsl.components.Parameter[int],
     baseline_release: tfx.dsl.components.Parameter[str],
-    submitted_by: tfx.dsl.components.Parameter[str],
 ) -> None:
     """Evaluates the candidate, and the release in the directory `baseline_release` ('' = none is serving) beside it."""
     limits = EvaluationSettings(**json.loads(settings))
@@ -68,11 +66,10 @@ def RetrievalEvaluator(
         identity=CandidateIdentity(
             model_sha256=tree_sha256(encoder),
             model_uri=model.uri,
-            submitted_by=submitted_by,
             baseline_version=int(version) if baseline else None,
             metrics=judgement.facts,
         ),
-        num_queries=num_review_queries,
+        max_queries=limits.max_review_queries,
     )
 
 

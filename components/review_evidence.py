@@ -46,7 +46,6 @@ class CandidateIdentity:
 
     model_sha256: str
     model_uri: str
-    submitted_by: str
     baseline_version: int | None
     metrics: Mapping[str, float]
 
@@ -57,14 +56,14 @@ def write_review_evidence(
     candidate: EmbeddedImages,
     baseline: EmbeddedImages | None,
     identity: CandidateIdentity,
-    num_queries: int,
+    max_queries: int,
 ) -> None:
     """Writes evidence.json and the pictures it names.
 
-    Queries are held-out photos, wild ones where there are any, drawn by the hash of the model and the photo: nobody
-    who trains a model can aim at them.
+    Queries are held-out photos, wild ones where there are any, in the order of a hash of the model and the photo:
+    nobody who trains a model can aim at those that a round will ask first.
     """
-    rows = _draw(candidate.queries, identity.model_sha256, num_queries)
+    rows = _draw(candidate.queries, identity.model_sha256, max_queries)
     grids = _grids(candidate, rows)
     baseline_grids = _grids(baseline, rows) if baseline else [None] * len(rows)
     pictures: dict[str, bytes] = {}
@@ -90,13 +89,13 @@ def write_review_evidence(
     write_evidence(Evidence(candidate=who, queries=tuple(queries)), directory)
 
 
-def _draw(queries: Sequence[CatalogImage], model_sha256: str, num_queries: int) -> list[int]:
+def _draw(queries: Sequence[CatalogImage], model_sha256: str, max_queries: int) -> list[int]:
     wild = [row for row, image in enumerate(queries) if image.domain == "wild"]
 
     def by_hash(row: int) -> bytes:
         return hashlib.sha256(f"{model_sha256}:{queries[row].key}".encode()).digest()
 
-    return sorted(wild or range(len(queries)), key=by_hash)[:num_queries]
+    return sorted(wild or range(len(queries)), key=by_hash)[:max_queries]
 
 
 Grid = list[tuple[CatalogImage, float]]

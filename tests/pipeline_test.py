@@ -87,6 +87,7 @@ def test_promotion_goes_from_candidate_to_release():
         "IndexBuilder",
         "IndexEvaluator",
         "ReleasePusher",
+        "ReleasePruner",
     ]
     assert made.enable_cache
 
@@ -106,6 +107,16 @@ def test_nothing_is_embedded_or_pushed_before_the_human_gate_has_passed(nodes):
     assert "IndexEvaluator" in ancestors(nodes["ReleasePusher"])
 
 
+def test_nothing_is_removed_before_the_new_release_serves(nodes):
+    assert "ReleasePusher" in ancestors(nodes["ReleasePruner"])
+
+
+def test_a_candidate_keeps_what_its_promotion_goes_by(nodes):
+    kept = json.loads(nodes["OpenReview"].exec_properties["promotion_settings"])
+    assert kept["review"] == {"allow_simulated": nodes["HumanGate"].exec_properties["allow_simulated"]}
+    assert kept["index"] == json.loads(nodes["IndexBuilder"].exec_properties["settings"])
+
+
 def test_accuracy_and_recall_are_measured_on_photos_that_chose_nothing(nodes):
     assert json.loads(nodes["Evaluator"].exec_properties["example_splits"]) == ["test"]
     trainer = nodes["Trainer"].exec_properties
@@ -123,11 +134,12 @@ def test_accuracy_and_recall_are_measured_on_photos_that_chose_nothing(nodes):
         ("training", {"epochs": 3}, {"Trainer"}),
         ("evaluation", {"min_accuracy": 0.9}, {"Evaluator", "RetrievalEvaluator"}),
         ("evaluation", {"max_recall_loss": 0.5}, {"RetrievalEvaluator"}),
-        ("review", {"num_queries": 250}, {"RetrievalEvaluator", "OpenReview"}),
+        ("evaluation", {"max_review_queries": 500}, {"RetrievalEvaluator"}),
+        ("review", {"num_queries": 250}, {"OpenReview"}),
         ("review", {"expiry_days": 1}, {"OpenReview"}),
         ("review", {"allow_simulated": True}, {"OpenReview", "HumanGate", "ReleasePusher"}),
-        ("index", {"exact_below": 10}, {"IndexBuilder", "IndexEvaluator"}),
-        ("release", {"keep": 9}, {"ReleasePusher"}),
+        ("index", {"exact_below": 10}, {"OpenReview", "IndexBuilder", "IndexEvaluator"}),
+        ("release", {"keep": 9}, {"ReleasePruner"}),
         ("demo", {"num_products": 12}, set()),
     ],
 )
@@ -143,7 +155,7 @@ def test_a_setting_reaches_the_nodes_it_is_for(nodes, section, change, expected)
         ({"fingerprint": "f2"}, {"ImageExampleGen"}),
         ({"source": "/other"}, {"ImageExampleGen"}),
         ({"baseline_release": "/shop/releases/releases/3"}, {"RetrievalEvaluator"}),
-        ({"submitted_by": "Bo"}, {"RetrievalEvaluator"}),
+        ({"submitted_by": "Bo"}, {"OpenReview"}),
         ({"decision": '{"verdict": "bless"}'}, {"HumanGate", "ReleasePusher"}),
         ({"public_key": "other"}, {"HumanGate", "ReleasePusher"}),
         ({"model_uri": "/other"}, {"model"}),
@@ -158,7 +170,7 @@ def test_what_a_run_is_told_reaches_the_nodes_it_is_for(nodes, change, expected)
     [
         ("checkpoints", {"Trainer"}),
         ("dead_letters", {"ImageExampleGen"}),
-        ("releases", {"ReleasePusher"}),
+        ("releases", {"ReleasePusher", "ReleasePruner"}),
         ("review_database", {"OpenReview"}),
         ("artifacts", set()),
     ],
@@ -206,6 +218,7 @@ def working_copy(tmp_path, monkeypatch):
         ("components/catalogue_embedder.py", {"CatalogueEmbedder"}),
         ("lookalike/retrieval/scann_index.py", {"IndexBuilder", "IndexEvaluator"}),
         ("components/release_pusher.py", {"ReleasePusher"}),
+        ("components/release_pruner.py", {"ReleasePruner"}),
         ("pipeline.py", set()),
         ("serving/search_service.py", set()),
     ],

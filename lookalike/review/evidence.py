@@ -1,33 +1,33 @@
 """What goes into a review: a candidate, and for each query what it and the serving release would show."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, FiniteFloat, StringConstraints, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
-from lookalike.review.canonical import canonical_json, canonical_sha256
+from lookalike.review.canonical import canonical_json
 
 GRID_SIZE = 8
+MAX_NAME_LENGTH = 255  # what a column of the store holds
 EVIDENCE_FILE = "evidence.json"
 IMAGES_FOLDER = "images"
 
 # Hashes become file names, so their spelling is also what keeps a reader inside the images folder.
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-# Within what the store's columns hold.
-ShortText = Annotated[str, StringConstraints(max_length=255)]
-Name = Annotated[ShortText, StringConstraints(min_length=1)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_LENGTH)]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """The trained model that asks for a blessing; an empty `submitted_by` means nobody is named."""
+    """The trained model that asks for a blessing, whoever asks: evidence of 0.1.0 also named the submitter."""
 
     candidate_id: Name
     model_sha256: Sha256
     model_uri: str
-    submitted_by: ShortText
     baseline_version: Annotated[int, Field(ge=1)] | None
     metrics: Mapping[str, FiniteFloat]
 
@@ -63,14 +63,22 @@ class EvidenceQuery:
         return self.baseline is not None and _shown(self.candidate) == _shown(self.baseline)
 
     @property
+    def shown(self) -> tuple[tuple[str, ...], ...]:
+        """The hashes of what a rater sees: the query, the candidate's results, the baseline's; in their order."""
+        return (self.image_sha256,), _shown(self.candidate), _shown(self.baseline or ())
+
+    @property
     def image_hashes(self) -> set[str]:
         """The hashes of all the images that a rater of this query is shown."""
-        return {self.image_sha256, *_shown(self.candidate), *_shown(self.baseline or ())}
+        return set(chain.from_iterable(self.shown))
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A candidate and its queries; every query has a baseline grid exactly where a baseline is serving."""
+    """A candidate and its queries, in the order in which rounds ask them.
+
+    Every query has a baseline grid exactly where a baseline is serving.
+    """
 
     candidate: Candidate
     queries: Annotated[tuple[EvidenceQuery, ...], Field(min_length=1)]
@@ -89,11 +97,6 @@ class Evidence:
                 f" {wrong[0]!r} first"
             )
         return self
-
-    @property
-    def sha256(self) -> str:
-        """What a round and its decision are bound to."""
-        return canonical_sha256(_EVIDENCE.dump_python(self, mode="json"))
 
 
 _EVIDENCE = TypeAdapter(Evidence)
@@ -114,6 +117,11 @@ def read_evidence(directory: Path) -> Evidence:
         ValueError: it does not say what it must; every wrong field is named.
     """
     return _EVIDENCE.validate_json((directory / EVIDENCE_FILE).read_bytes())
+
+
+def evidence_sha256(directory: Path) -> str:
+    """What a round and its decision are bound to: evidence.json as it lies there, whichever version wrote it."""
+    return hashlib.sha256((directory / EVIDENCE_FILE).read_bytes()).hexdigest()
 
 
 def query_to_json(query: EvidenceQuery) -> dict[str, object]:

@@ -43,11 +43,18 @@ class RoundSummary:
 
 
 @dataclass(frozen=True)
+class SubmittedCandidate(Candidate):
+    """A candidate and who asked for its round, '' for nobody."""
+
+    submitted_by: str
+
+
+@dataclass(frozen=True)
 class RoundDetails:
     """All there is to know before deciding; the outcome holds no win counts while votes are still to come."""
 
     summary: RoundSummary
-    candidate: Candidate
+    candidate: SubmittedCandidate
     evidence_dir: Path
     outcome: Outcome
     decision: Decision | None
@@ -111,9 +118,9 @@ def _state(row: RoundRow, open_votes: int, now: datetime) -> RoundState:
     return RoundState.OPEN if open_votes else RoundState.COMPLETE
 
 
-def _candidate(row: RoundRow) -> Candidate:
+def _candidate(row: RoundRow) -> SubmittedCandidate:
     stored = row.candidate
-    return Candidate(
+    return SubmittedCandidate(
         candidate_id=stored.candidate_id,
         model_sha256=stored.model_sha256,
         model_uri=stored.model_uri,

@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -17,11 +17,20 @@ from lookalike.review.evidence import (
     Evidence,
     EvidenceQuery,
     EvidenceResult,
+    evidence_sha256,
     image_path,
     query_from_json,
     query_to_json,
+    read_evidence,
 )
-from lookalike.review.store import CandidateRow, JudgementRow, RoundRow, TaskRow, write_transaction
+from lookalike.review.store import (
+    SETTING_OF_COLUMN,
+    CandidateRow,
+    JudgementRow,
+    RoundRow,
+    TaskRow,
+    write_transaction,
+)
 from lookalike.word import Word
 
 Answer = int | Literal["cant_judge"]
@@ -61,14 +70,22 @@ class JudgementConflict(ReviewError):  # noqa: N818
 
 @dataclass(frozen=True)
 class OpenedRound:
-    """What `open_round` made, or found made: its tasks without the automatic ties."""
+    """What `open_round` made, or found made.
+
+    Attributes:
+      num_tasks: without the automatic ties.
+      submitted_by: who asked for it first, '' for nobody.
+      stands: what it was opened with, in words, where that is not what was asked now; empty for a new round.
+    """
 
     round_id: int
     candidate_id: str
     kind: RoundKind
     num_tasks: int
     automatic_ties: int
+    submitted_by: str
     expires_at: datetime
+    stands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,9 +121,9 @@ class Judgement:
 
 def open_round(
     session: Session,
-    evidence: Evidence,
     evidence_dir: Path,
     *,
+    submitted_by: str,
     num_queries: int,
     votes_per_task: int,
     min_judged_queries: int,
@@ -117,32 +134,40 @@ def open_round(
     seed: int,
     now: datetime | None = None,
 ) -> OpenedRound:
-    """Opens a candidate's round on `num_queries` of its queries, drawn and sided by `seed`, and commits it.
+    """Opens a candidate's round on the first `num_queries` of its evidence, sided by `seed`, and commits it.
 
-    A second call for the candidate returns the round as it is: its rules were fixed before the first judgement.
+    A second call for the candidate returns the round as it is, and says where that is not what was asked: its rules
+    were fixed before the first judgement, and who asked first may not decide.
 
     Raises:
-        ReviewError: the candidate's round stands on other evidence; there are fewer queries than
+        ReviewError: the candidate's round was opened on other pictures; there are fewer queries than
             `min_judged_queries`; or images are missing below `evidence_dir`.
         sqlalchemy.exc.IntegrityError: a rule is outside its range (see the table's constraints).
     """
     opened_at = now or utc_now()
+    evidence = read_evidence(evidence_dir)
+    queries = evidence.queries[:num_queries]
+    rules = {
+        "votes_per_task": votes_per_task,
+        "min_judged_queries": min_judged_queries,
+        "delta": delta,
+        "critical_z": critical_z,
+        "precision_floor": precision_floor,
+    }
     with write_transaction(session):
         standing = find_round(session, evidence.candidate.candidate_id)
         if standing is not None:
-            return _opened(_on_same_evidence(standing, evidence))
-        queries = _draw_queries(evidence, num_queries, min_judged_queries, seed)
+            _check_same_pictures(standing, evidence)
+            asked = {"submitted_by": submitted_by, "num_queries": len(queries), **rules}
+            return _opened(standing, stands=_differences(standing, asked))
+        _check_enough(queries, min_judged_queries)
         _check_images(queries, evidence_dir)
         row = RoundRow(
-            candidate=CandidateRow(**asdict(evidence.candidate)),
+            candidate=CandidateRow(**asdict(evidence.candidate), submitted_by=submitted_by),
             kind=RoundKind.GRADE if evidence.candidate.baseline_version is None else RoundKind.SXS,
             evidence_dir=str(evidence_dir.absolute()),
-            evidence_sha256=evidence.sha256,
-            votes_per_task=votes_per_task,
-            min_judged_queries=min_judged_queries,
-            delta=delta,
-            critical_z=critical_z,
-            precision_floor=precision_floor,
+            evidence_sha256=evidence_sha256(evidence_dir),
+            **rules,
             opened_at=opened_at,
             expires_at=opened_at + timedelta(days=expiry_days),
             tasks=_make_tasks(queries, votes_per_task, seed),
@@ -251,23 +276,40 @@ def require_open(row: RoundRow, now: datetime) -> None:
         raise RoundExpired(f"round {row.id} expired at {row.expires_at.isoformat()}, it is now {now.isoformat()}")
 
 
-def _on_same_evidence(row: RoundRow, evidence: Evidence) -> RoundRow:
-    if row.evidence_sha256 != evidence.sha256:
+def _check_same_pictures(row: RoundRow, evidence: Evidence) -> None:
+    """Evidence may be written again, by another version and with more queries: raters must have seen the same."""
+    now_shown = {query.query_id: query.shown for query in evidence.queries}
+    asked = [query_from_json(task.query) for task in row.tasks]
+    others = [query.query_id for query in asked if now_shown.get(query.query_id, query.shown) != query.shown]
+    if others or row.candidate.model_sha256 != evidence.candidate.model_sha256:
         raise ReviewError(
-            f"round {row.id} of candidate {row.candidate_id} stands on evidence {row.evidence_sha256[:12]}, got"
-            f" {evidence.sha256[:12]}: other evidence needs another candidate_id"
+            f"round {row.id} of candidate {row.candidate_id} was opened on other pictures for {len(others)} of its"
+            f" {len(asked)} queries, and a candidate has one round; take back what changed its search, or train"
+            " another candidate (training.seed)"
         )
-    return row
 
 
-def _draw_queries(evidence: Evidence, num_queries: int, min_judged: int, seed: int) -> list[EvidenceQuery]:
-    size = min(num_queries, len(evidence.queries))
-    if size < min_judged:
-        raise ReviewError(f"a round needs at least {min_judged} queries to be decided, got {size}")
-    return random.Random(seed).sample(evidence.queries, size)
+def _differences(row: RoundRow, asked: Mapping[str, object]) -> tuple[str, ...]:
+    """What a round was opened with, by its settings' names, where that is not what is asked now."""
+    standing = {"submitted_by": row.candidate.submitted_by, "num_queries": len(row.tasks)}
+    standing |= {column: getattr(row, column) for column in SETTING_OF_COLUMN}
+    return tuple(
+        f"{SETTING_OF_COLUMN.get(name, name)} is {_word(standing[name])}, not {_word(value)}"
+        for name, value in asked.items()
+        if standing[name] != value
+    )
 
 
-def _check_images(queries: list[EvidenceQuery], evidence_dir: Path) -> None:
+def _word(value: object) -> str:
+    return "nobody" if value == "" else str(value)
+
+
+def _check_enough(queries: Sequence[EvidenceQuery], min_judged: int) -> None:
+    if len(queries) < min_judged:
+        raise ReviewError(f"a round needs at least {min_judged} queries to be decided, got {len(queries)}")
+
+
+def _check_images(queries: Sequence[EvidenceQuery], evidence_dir: Path) -> None:
     wanted = sorted({image for query in queries for image in query.image_hashes})
     missing = [path for path in (image_path(evidence_dir, image) for image in wanted) if not path.is_file()]
     if missing:
@@ -276,7 +318,7 @@ def _check_images(queries: list[EvidenceQuery], evidence_dir: Path) -> None:
         )
 
 
-def _make_tasks(queries: list[EvidenceQuery], votes_per_task: int, seed: int) -> list[TaskRow]:
+def _make_tasks(queries: Sequence[EvidenceQuery], votes_per_task: int, seed: int) -> list[TaskRow]:
     coin = random.Random(f"sides {seed}")
     return [
         TaskRow(
@@ -290,9 +332,18 @@ def _make_tasks(queries: list[EvidenceQuery], votes_per_task: int, seed: int) ->
     ]
 
 
-def _opened(row: RoundRow) -> OpenedRound:
+def _opened(row: RoundRow, stands: tuple[str, ...] = ()) -> OpenedRound:
     ties = sum(task.automatic_tie for task in row.tasks)
-    return OpenedRound(row.id, row.candidate_id, RoundKind(row.kind), len(row.tasks) - ties, ties, row.expires_at)
+    return OpenedRound(
+        round_id=row.id,
+        candidate_id=row.candidate_id,
+        kind=RoundKind(row.kind),
+        num_tasks=len(row.tasks) - ties,
+        automatic_ties=ties,
+        submitted_by=row.candidate.submitted_by,
+        expires_at=row.expires_at,
+        stands=stands,
+    )
 
 
 def _open_task_ids(round_id: int, rater: str) -> Select[tuple[int]]:

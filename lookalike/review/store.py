@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import (
     JSON,
     CheckConstraint,
@@ -25,8 +26,26 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, sessionmaker
 
+from lookalike.configs.settings import ReviewSettings
+from lookalike.review.evidence import MAX_NAME_LENGTH
+
 _SQLITE_LOCK_TIMEOUT_MS = 30_000
 _WRITE = {"sqlite_begin": "BEGIN IMMEDIATE"}
+
+# The rules that a round keeps, and the settings that bound them.
+SETTING_OF_COLUMN = {
+    "votes_per_task": "votes_per_task",
+    "min_judged_queries": "min_judged_queries",
+    "delta": "non_inferiority_margin",
+    "critical_z": "critical_z",
+    "precision_floor": "precision_floor",
+}
+_COMPARISONS = {
+    "minimum": ">=",
+    "exclusiveMinimum": ">",
+    "maximum": "<=",
+    "exclusiveMaximum": "<",
+}  # JSON Schema's words
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -53,7 +72,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 class Table(DeclarativeBase):
     """The base of the five tables: only types that SQLite and PostgreSQL share."""
 
-    type_annotation_map = {datetime: UtcDateTime, str: String(255), dict[str, Any]: JSON}  # noqa: RUF012
+    type_annotation_map = {datetime: UtcDateTime, str: String(MAX_NAME_LENGTH), dict[str, Any]: JSON}  # noqa: RUF012
 
 
 class CandidateRow(Table):
@@ -69,18 +88,23 @@ class CandidateRow(Table):
     metrics: Mapped[dict[str, Any]]
 
 
+def _bounds_of_the_settings() -> Iterator[CheckConstraint]:
+    """A value that only the database refused would cost the whole training before it."""
+    settings = TypeAdapter(ReviewSettings).json_schema()["properties"]
+    for column, setting in SETTING_OF_COLUMN.items():
+        for bound, comparison in _COMPARISONS.items():
+            if bound in settings[setting]:
+                yield CheckConstraint(f"{column} {comparison} {settings[setting][bound]}")
+
+
 class RoundRow(Table):
     """One candidate's review and the rules it was opened under, which never change afterwards."""
 
     __tablename__ = "round"
     __table_args__ = (
         CheckConstraint("kind IN ('sxs', 'grade')"),
-        CheckConstraint("votes_per_task >= 1"),
-        CheckConstraint("min_judged_queries >= 1"),
-        CheckConstraint("delta >= 0 AND delta < 1"),
-        CheckConstraint("critical_z > 0"),
-        CheckConstraint("precision_floor >= 0 AND precision_floor <= 1"),
         CheckConstraint("expires_at > opened_at"),
+        *_bounds_of_the_settings(),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

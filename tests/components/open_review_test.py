@@ -29,12 +29,12 @@ def open_review(artifact, stored_image, tmp_path):
         np.eye(3, dtype="f4"),
         np.eye(3, dtype="f4"),
     )
-    identity = CandidateIdentity("ab" * 32, "/model", "Ana", None, {"recall_at_1": 1.0})
-    write_review_evidence(Path(evaluation.uri), candidate=images, baseline=None, identity=identity, num_queries=3)
+    identity = CandidateIdentity("ab" * 32, "/model", None, {"recall_at_1": 1.0})
+    write_review_evidence(Path(evaluation.uri), candidate=images, baseline=None, identity=identity, max_queries=3)
     uris = {name: f"/{name}" for name in ("examples", "taxonomy", "model")}
     standard = tfx.types.standard_artifacts
 
-    def run(name="candidate", *, tfma=True, retrieval=PASSED, infra=PASSED, **settings):
+    def run(name="candidate", *, by="Ana", tfma=True, retrieval=PASSED, infra=PASSED, **settings):
         blessing = artifact(standard.ModelBlessing, f"{name}-blessing")
         (Path(blessing.uri) / ("BLESSED" if tfma else "NOT_BLESSED")).touch()
         verdicts = (
@@ -56,6 +56,8 @@ def open_review(artifact, stored_image, tmp_path):
             infra_verdict=verdicts[1],
             candidate=candidate,
             settings=json.dumps(dataclasses.asdict(ReviewSettings(**settings))),
+            promotion_settings='{"index": {"exact_below": 7}}',
+            submitted_by=by,
             database_url=f"sqlite:///{tmp_path}/review.db",
         )
         return CandidateFacts.load(candidate.uri)
@@ -82,8 +84,30 @@ def test_a_round_opens_once_for_a_candidate_that_nothing_speaks_against(open_rev
     assert facts.evaluation_uri == str(tmp_path / "evaluation")
     assert facts.longest_side_px == 48
     assert len(tasks(facts.round_id)) == 3
+    assert (facts.submitted_by, facts.stands) == ("Ana", [])
+    assert facts.settings == {"index": {"exact_below": 7}}
     assert open_review("second") == facts
     assert len(tasks(facts.round_id)) == 3
+
+
+def test_the_same_day_started_by_another_or_for_more_queries_ends_with_the_standing_round(open_review, tasks, caplog):
+    first = open_review("first", num_queries=2, min_judged_queries=1)
+    again = open_review("second", by="Bo", num_queries=300, min_judged_queries=1)
+    told = ["submitted_by is Ana, not Bo", "num_queries is 2, not 3"]
+    assert again == dataclasses.replace(first, stands=told)
+    assert again.submitted_by == "Ana"
+    assert len(tasks(first.round_id)) == 2
+    assert "round 1 stands as it was opened: submitted_by is Ana, not Bo; num_queries is 2, not 3" in caplog.text
+
+
+def test_a_candidate_of_0_1_0_or_of_a_later_version_is_read(tmp_path):
+    old = {"candidate_id": "c", "round_id": 1, "refusals": [], "model_sha256": "ab" * 32, "longest_side_px": 64}
+    old |= {name: f"/{name}" for name in ("model_uri", "examples_uri", "taxonomy_uri", "evaluation_uri")}
+    (tmp_path / "candidate.json").write_text(json.dumps(old))
+    found = CandidateFacts.load(str(tmp_path))
+    assert (found.submitted_by, found.stands, found.settings) == ("", (), {})
+    (tmp_path / "candidate.json").write_text(json.dumps(old | {"colour": "blue"}))
+    assert CandidateFacts.load(str(tmp_path)) == found
 
 
 def test_a_small_catalogue_may_have_fewer_photos_than_a_round_wants(open_review, tasks):
@@ -116,5 +140,6 @@ def test_what_failed_offline_is_not_put_before_people(open_review, tmp_path, cap
     facts = open_review(**against)
     assert facts.round_id is None
     assert facts.refusals == refusals
+    assert facts.submitted_by == "Ana"
     assert not (tmp_path / "review.db").exists()
     assert all(refusal in caplog.text for refusal in refusals)

@@ -62,7 +62,6 @@ def push(artifact, candidate_facts, model, public_key, tmp_path):
             "decision": decision,
             "public_key": public_key,
             "allow_simulated": False,
-            "keep_releases": 2,
             "release_store": str(tmp_path / "store"),
         }
         ReleasePusher.test_call(**inputs, index_verdict=verdict, release=release, **(parameters | changes))
@@ -120,10 +119,10 @@ def test_one_decision_pushes_once(push, decide, store):
     assert len((store.root / "history.jsonl").read_text().splitlines()) == 1
 
 
-def test_another_decision_pushes_the_next_version_and_the_oldest_goes(push, decide, store):
+def test_another_decision_pushes_the_next_version(push, decide, store):
     for number in range(1, 4):
-        push(decide(decision_id=f"decision-{number}"), name=f"release-{number}", keep_releases=2)
-    assert [release.version for release in store.releases()] == [2, 3]
+        push(decide(decision_id=f"decision-{number}"), name=f"release-{number}")
+    assert [release.version for release in store.releases()] == [1, 2, 3]
     assert store.current().version == 3
 
 

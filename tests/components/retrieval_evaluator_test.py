@@ -96,9 +96,7 @@ def evaluate(artifact, make_examples, model, stored_image):
             evaluation=evaluation,
             verdict=verdict,
             settings=json.dumps(dataclasses.asdict(LIMITS) | limits),
-            num_review_queries=2,
             baseline_release=baseline_release,
-            submitted_by="Ana",
         )
         return Path(evaluation.uri), StageVerdict.load(verdict.uri)
 
@@ -115,11 +113,15 @@ def test_first_candidate_is_measured_alone(evaluate, model):
     assert verdict.facts == {"recall_at_1": 1.0}
     assert "<html" in (directory / "page.html").read_text()
     evidence = read_evidence(directory)
-    assert len(evidence.queries) == 2
+    assert len(evidence.queries) == 3, "all of them, whatever a round will ask"
     assert {query.domain for query in evidence.queries} == {"wild"}
     assert evidence.candidate.baseline_version is None
     assert evidence.candidate.model_sha256 == tree_sha256(Path(model.uri) / "Format-Serving")
-    assert evidence.candidate.submitted_by == "Ana"
+
+
+def test_evidence_stops_at_its_limit(evaluate):
+    directory, _ = evaluate(max_review_queries=2)
+    assert len(read_evidence(directory).queries) == 2
 
 
 def test_serving_release_answers_the_same_photos(evaluate, encoder_dir, tmp_path):

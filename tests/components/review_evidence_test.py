@@ -38,16 +38,16 @@ def write(tmp_path):
     """Writes evidence and reads it again."""
 
     def run(candidate, baseline=None, name="evidence", **identity):
-        facts = {"model_sha256": MODEL, "model_uri": "/model", "submitted_by": "Ana", "metrics": {"recall_at_1": 0.5}}
+        facts = {"model_sha256": MODEL, "model_uri": "/model", "metrics": {"recall_at_1": 0.5}}
         facts["baseline_version"] = None if baseline is None else 3
-        num_queries = identity.pop("num_queries", 10)
+        max_queries = identity.pop("max_queries", 10)
         directory = tmp_path / name
         write_review_evidence(
             directory,
             candidate=candidate,
             baseline=baseline,
             identity=CandidateIdentity(**(facts | identity)),
-            num_queries=num_queries,
+            max_queries=max_queries,
         )
         return read_evidence(directory), directory
 
@@ -121,18 +121,19 @@ def test_candidate_is_named_after_model_and_baseline(photos, write):
     assert (first.candidate.candidate_id, first.candidate.baseline_version) == ("abababababab", None)
     assert (second.candidate.candidate_id, second.candidate.baseline_version) == ("abababababab-vs-3", 3)
     assert first.candidate.model_sha256 == MODEL
-    assert (first.candidate.submitted_by, first.candidate.metrics) == ("Ana", {"recall_at_1": 0.5})
+    assert first.candidate.metrics == {"recall_at_1": 0.5}
 
 
 def test_the_draw_is_the_same_for_a_model_and_another_for_another(photos, write):
     queries = photos(*[(f"q{number}", number, number) for number in range(20)], domain="wild")
     images = embedded(queries, photos(("g1", 1, 5)))
 
-    def drawn(name, model):
-        evidence, _ = write(images, name=name, model_sha256=model, num_queries=5)
+    def drawn(name, model, max_queries=5):
+        evidence, _ = write(images, name=name, model_sha256=model, max_queries=max_queries)
         return [query.query_id for query in evidence.queries]
 
     first = drawn("first", MODEL)
     assert len(set(first)) == 5
     assert drawn("again", MODEL) == first
     assert drawn("other", "cd" * 32) != first
+    assert drawn("more", MODEL, max_queries=20)[:5] == first, "more of them begin with the same ones"

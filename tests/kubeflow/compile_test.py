@@ -52,6 +52,7 @@ PROMOTION = {
     "IndexBuilder": "components.index_builder.IndexBuilder_Executor",
     "IndexEvaluator": "components.index_evaluator.IndexEvaluator_Executor",
     "ReleasePusher": "components.release_pusher.ReleasePusher_Executor",
+    "ReleasePruner": "components.release_pruner.ReleasePruner_Executor",
 }
 IMPORTED = {  # node → the parameter its address comes from, and the type it comes as
     "candidate": ("candidate_uri", "components.Candidate"),
@@ -64,7 +65,7 @@ TRAINING_PARAMETERS = {
     "source": {"ImageExampleGen"},
     "fingerprint": {"ImageExampleGen"},
     "baseline_release": {"RetrievalEvaluator"},
-    "submitted_by": {"RetrievalEvaluator"},
+    "submitted_by": {"OpenReview"},
     "review_database": {"OpenReview"},
 }
 PROMOTION_PARAMETERS = {
@@ -237,7 +238,8 @@ def test_specs_name_nothing_of_this_machine(training: Compiled, promotion: Compi
         ("evaluation.min_recall_at_1=0.41", {"RetrievalEvaluator"}),
         ("review.expiry_days=3", {"OpenReview"}),
         ("review.allow_simulated=true", {"OpenReview", "HumanGate", "ReleasePusher"}),
-        ("index.exact_below=7", {"IndexBuilder", "IndexEvaluator"}),
+        ("index.exact_below=7", {"OpenReview", "IndexBuilder", "IndexEvaluator"}),
+        ("release.keep=7", {"ReleasePruner"}),
         ("demo.seed=1", set()),
     ],
 )

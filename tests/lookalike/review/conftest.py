@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.orm import Session, sessionmaker
 
-from lookalike.review.evidence import Candidate, Evidence, EvidenceQuery, EvidenceResult, image_path
+from lookalike.review.evidence import Candidate, Evidence, EvidenceQuery, EvidenceResult, image_path, write_evidence
 from lookalike.review.rounds import OpenedRound, open_round
 from lookalike.review.store import Table, open_store
 
@@ -47,7 +47,6 @@ def evidence(*, queries: int = 4, ties: int = 0, baseline: bool = True, name: st
             candidate_id=name,
             model_sha256=sha256(f"model of {name}"),
             model_uri=f"{name}-pipeline",
-            submitted_by="Ana",
             baseline_version=3 if baseline else None,
             metrics={"recall_at_1": 0.5},
         ),
@@ -101,12 +100,14 @@ def signing_key() -> Ed25519PrivateKey:
 
 @pytest.fixture
 def open_small_round(session: Session, tmp_path: Path) -> Callable[..., OpenedRound]:
-    """Opens a round on drawn evidence; every rule can be overridden by name."""
+    """Writes drawn evidence and opens a round on it; every rule can be overridden by name."""
 
     def opened(subject: Evidence | None = None, **rules: Any) -> OpenedRound:
         subject = subject or evidence()
+        write_evidence(subject, tmp_path)
         write_images(subject, tmp_path)
         settings: dict[str, Any] = {
+            "submitted_by": "Ana",
             "num_queries": 100,
             "votes_per_task": 1,
             "min_judged_queries": 1,
@@ -117,6 +118,6 @@ def open_small_round(session: Session, tmp_path: Path) -> Callable[..., OpenedRo
             "seed": 5,
             "now": NOON,
         }
-        return open_round(session, subject, tmp_path, **{**settings, **rules})
+        return open_round(session, tmp_path, **{**settings, **rules})
 
     return opened

@@ -32,7 +32,7 @@ from lookalike.review.decisions import (
     verify_decision,
     verify_judgements,
 )
-from lookalike.review.evidence import Evidence
+from lookalike.review.evidence import Evidence, evidence_sha256
 from lookalike.review.rounds import (
     OpenedRound,
     RoundDecided,
@@ -102,12 +102,13 @@ def test_a_blessing_passes_and_says_what_it_rests_on(
     make_decision: MakeDecision,
     check: Check,
     now: datetime,
+    tmp_path: Path,
 ) -> None:
     decision = make_decision(good_round)
     check(decision)
     evidence = make_evidence(baseline=False)
     assert decision.model_sha256 == evidence.candidate.model_sha256
-    assert decision.evidence_sha256 == evidence.sha256
+    assert decision.evidence_sha256 == evidence_sha256(tmp_path)
     assert decision.statistics["precision_at_8"] == 1.0
     assert decision.expires_at == now + timedelta(days=7)
     assert not decision.simulated

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from lookalike.review.decisions import decide
 from lookalike.review.evidence import Evidence
-from lookalike.review.overview import describe_round, list_rounds
+from lookalike.review.overview import SubmittedCandidate, describe_round, list_rounds
 from lookalike.review.rounds import NotFound, OpenedRound, pending_tasks, record_judgement
 
 MakeEvidence = Callable[..., Evidence]
@@ -100,7 +101,7 @@ def test_a_round_is_described_with_candidate_and_outcome_once_complete(
 ) -> None:
     opened = open_small_round()
     before = describe_round(session, opened.round_id, now=now)
-    assert before.candidate == make_evidence().candidate
+    assert before.candidate == SubmittedCandidate(**asdict(make_evidence().candidate), submitted_by="Ana")
     assert before.evidence_dir == tmp_path
     assert before.outcome.numbers == {"tasks": 4, "open_votes": 4}
     judge_all(session, opened, now)

@@ -1,16 +1,19 @@
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Barrier
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
-from lookalike.review.evidence import Evidence, image_path, query_from_json
+from lookalike.configs.settings import ReviewSettings
+from lookalike.review.evidence import Evidence, image_path, query_from_json, write_evidence
 from lookalike.review.rounds import (
     Answer,
     Judgement,
@@ -63,27 +66,64 @@ def test_a_first_round_grades(session: Session, make_evidence: MakeEvidence, ope
 
 def test_opening_again_returns_the_round_with_its_first_rules(session: Session, open_small_round: OpenRound) -> None:
     first = open_small_round(delta=0.1)
-    assert open_small_round(delta=0.9) == first
+    again = open_small_round(delta=0.9)
+    assert again == replace(first, stands=("non_inferiority_margin is 0.1, not 0.9",))
     assert load_round(session, first.round_id).delta == 0.1
 
 
-def test_other_evidence_needs_another_candidate(make_evidence: MakeEvidence, open_small_round: OpenRound) -> None:
-    open_small_round()
-    with pytest.raises(ReviewError, match="needs another candidate_id"):
-        open_small_round(make_evidence(queries=5))
-
-
-def test_queries_are_drawn_in_a_seeded_order(
-    session: Session, make_evidence: MakeEvidence, open_small_round: OpenRound
+def test_who_asks_again_or_for_another_number_of_queries_gets_the_standing_round(
+    session: Session, open_small_round: OpenRound
 ) -> None:
-    def drawn(name: str, seed: int) -> list[str]:
-        opened = open_small_round(make_evidence(queries=30, name=name), num_queries=10, seed=seed)
-        return [task.query["query_id"] for task in load_round(session, opened.round_id).tasks]
+    first = open_small_round(submitted_by="Ana", num_queries=3)
+    assert (first.submitted_by, first.num_tasks, first.stands) == ("Ana", 3, ())
+    again = open_small_round(submitted_by="Bo", num_queries=2)
+    assert (again.round_id, again.submitted_by, again.num_tasks) == (first.round_id, "Ana", 3)
+    assert again.stands == ("submitted_by is Ana, not Bo", "num_queries is 3, not 2")
+    assert load_round(session, first.round_id).candidate.submitted_by == "Ana"
+    assert open_small_round(submitted_by="", num_queries=3).stands == ("submitted_by is Ana, not nobody",)
 
-    first = drawn("a", 1)
-    assert len(set(first)) == 10
-    assert first == drawn("b", 1)
-    assert first != drawn("c", 2)
+
+def test_evidence_written_again_with_more_queries_leaves_the_round(
+    make_evidence: MakeEvidence, open_small_round: OpenRound
+) -> None:
+    first = open_small_round(make_evidence(queries=3))
+    again = open_small_round(make_evidence(queries=5), num_queries=3)
+    assert again == first
+
+
+def test_other_pictures_for_a_query_need_another_candidate(
+    make_evidence: MakeEvidence, open_small_round: OpenRound
+) -> None:
+    evidence = make_evidence(queries=3)
+    open_small_round(evidence)
+    query = evidence.queries[1]
+    turned = replace(query, candidate=query.candidate[::-1])
+    with pytest.raises(ReviewError, match=r"opened on other pictures for 1 of its 3 queries.*training\.seed"):
+        open_small_round(replace(evidence, queries=(evidence.queries[0], turned, evidence.queries[2])))
+
+
+def test_another_model_needs_another_candidate(make_evidence: MakeEvidence, open_small_round: OpenRound) -> None:
+    evidence = make_evidence()
+    open_small_round(evidence)
+    other = replace(evidence, candidate=replace(evidence.candidate, model_sha256="0" * 64))
+    with pytest.raises(ReviewError, match="a candidate has one round"):
+        open_small_round(other)
+
+
+@pytest.mark.parametrize("num_queries", [1, 10, 30])
+def test_a_round_asks_the_first_queries_of_its_evidence(
+    session: Session, make_evidence: MakeEvidence, open_small_round: OpenRound, num_queries: int
+) -> None:
+    opened = open_small_round(make_evidence(queries=30), num_queries=num_queries)
+    asked = [task.query["query_id"] for task in load_round(session, opened.round_id).tasks]
+    assert asked == [f"q{number:03}" for number in range(num_queries)]
+
+
+def test_the_longest_expiry_that_may_be_set_is_a_date(session: Session, open_small_round: OpenRound) -> None:
+    with pytest.raises(ValidationError, match="less than or equal to 1000000"):
+        ReviewSettings(expiry_days=1_000_001)
+    opened = open_small_round(expiry_days=1_000_000)
+    assert load_round(session, opened.round_id).expires_at.year == 4764
 
 
 def test_too_few_queries_to_ever_decide_are_refused(open_small_round: OpenRound) -> None:
@@ -101,11 +141,12 @@ def test_a_rule_out_of_range_is_refused_whole(session: Session, open_small_round
 def test_missing_images_are_told_before_anybody_looks(
     session: Session, make_evidence: MakeEvidence, tmp_path: Path, now: datetime
 ) -> None:
+    write_evidence(make_evidence(queries=1, baseline=False), tmp_path)
     with pytest.raises(ReviewError, match="got 3 of 3 missing"):
         open_round(
             session,
-            make_evidence(queries=1, baseline=False),
             tmp_path,
+            submitted_by="",
             num_queries=1,
             votes_per_task=1,
             min_judged_queries=1,

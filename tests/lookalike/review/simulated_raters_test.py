@@ -1,29 +1,17 @@
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from lookalike.review.evidence import Evidence, write_evidence
+from lookalike.review.evidence import Evidence
 from lookalike.review.outcome import assess
 from lookalike.review.rounds import OpenedRound, load_round
 from lookalike.review.simulated_raters import judge_round
 from lookalike.review.store import JudgementRow
 
 MakeEvidence = Callable[..., Evidence]
-
-
-@pytest.fixture
-def open_written_round(
-    make_evidence: MakeEvidence, open_small_round: Callable[..., OpenedRound], tmp_path: Path
-) -> Callable[..., OpenedRound]:
-    def opened(subject: Evidence, **rules: int) -> OpenedRound:
-        write_evidence(subject, tmp_path)
-        return open_small_round(subject, **rules)
-
-    return opened
 
 
 OpenRound = Callable[..., OpenedRound]
@@ -35,9 +23,9 @@ def answers(session: Session) -> list[tuple[str, str]]:
 
 
 def test_attentive_raters_see_the_better_side_whichever_it_is(
-    session: Session, make_evidence: MakeEvidence, open_written_round: OpenRound, now: datetime
+    session: Session, make_evidence: MakeEvidence, open_small_round: OpenRound, now: datetime
 ) -> None:
-    opened = open_written_round(make_evidence(queries=10, ties=2))
+    opened = open_small_round(make_evidence(queries=10, ties=2))
     assert judge_round(session, opened.round_id, num_raters=3, error_rate=0.0, seed=1, now=now) == 8
     numbers = assess(load_round(session, opened.round_id)).numbers
     assert (numbers["wins"], numbers["losses"], numbers["ties"]) == (8, 0, 2)
@@ -45,34 +33,34 @@ def test_attentive_raters_see_the_better_side_whichever_it_is(
 
 
 def test_attentive_raters_grade_by_product_and_category(
-    session: Session, make_evidence: MakeEvidence, open_written_round: OpenRound, now: datetime
+    session: Session, make_evidence: MakeEvidence, open_small_round: OpenRound, now: datetime
 ) -> None:
-    opened = open_written_round(make_evidence(baseline=False))
+    opened = open_small_round(make_evidence(baseline=False))
     judge_round(session, opened.round_id, num_raters=1, error_rate=0.0, seed=1, now=now)
     assert assess(load_round(session, opened.round_id)).numbers["precision_at_8"] == 1.0
 
 
 def test_every_judgement_is_marked_simulated(
-    session: Session, make_evidence: MakeEvidence, open_written_round: OpenRound, now: datetime
+    session: Session, make_evidence: MakeEvidence, open_small_round: OpenRound, now: datetime
 ) -> None:
-    opened = open_written_round(make_evidence())
+    opened = open_small_round(make_evidence())
     judge_round(session, opened.round_id, num_raters=2, error_rate=0.2, seed=1, now=now)
     assert session.scalars(select(JudgementRow.simulated)).all() == [True] * 4
 
 
 def test_votes_are_spread_over_the_raters_and_all_given(
-    session: Session, make_evidence: MakeEvidence, open_written_round: OpenRound, now: datetime
+    session: Session, make_evidence: MakeEvidence, open_small_round: OpenRound, now: datetime
 ) -> None:
-    opened = open_written_round(make_evidence(queries=9), votes_per_task=2)
+    opened = open_small_round(make_evidence(queries=9), votes_per_task=2)
     assert judge_round(session, opened.round_id, num_raters=3, error_rate=0.1, seed=1, now=now) == 18
     shares = session.execute(select(func.count()).select_from(JudgementRow).group_by(JudgementRow.rater))
     assert all(4 <= share <= 8 for (share,) in shares)
 
 
 def test_the_seed_repeats_the_judgements_and_noise_changes_them(
-    session: Session, make_evidence: MakeEvidence, open_written_round: OpenRound, now: datetime
+    session: Session, make_evidence: MakeEvidence, open_small_round: OpenRound, now: datetime
 ) -> None:
-    opened = open_written_round(make_evidence(queries=12, baseline=False))
+    opened = open_small_round(make_evidence(queries=12, baseline=False))
 
     def judged_anew(error_rate: float, seed: int) -> list[tuple[str, str]]:
         for task in load_round(session, opened.round_id).tasks:
@@ -89,16 +77,16 @@ def test_the_seed_repeats_the_judgements_and_noise_changes_them(
 
 
 def test_a_second_call_has_nothing_left_to_do(
-    session: Session, make_evidence: MakeEvidence, open_written_round: OpenRound, now: datetime
+    session: Session, make_evidence: MakeEvidence, open_small_round: OpenRound, now: datetime
 ) -> None:
-    opened = open_written_round(make_evidence())
+    opened = open_small_round(make_evidence())
     judge_round(session, opened.round_id, num_raters=1, error_rate=0.0, seed=1, now=now)
     assert judge_round(session, opened.round_id, num_raters=1, error_rate=0.0, seed=1, now=now) == 0
 
 
 def test_too_few_raters_to_complete_a_round_are_refused(
-    session: Session, make_evidence: MakeEvidence, open_written_round: OpenRound
+    session: Session, make_evidence: MakeEvidence, open_small_round: OpenRound
 ) -> None:
-    opened = open_written_round(make_evidence(), votes_per_task=3)
+    opened = open_small_round(make_evidence(), votes_per_task=3)
     with pytest.raises(ValueError, match="at least votes_per_task 3, got 2"):
         judge_round(session, opened.round_id, num_raters=2, error_rate=0.0, seed=1)

@@ -1,3 +1,5 @@
+import dataclasses
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
@@ -5,11 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
-from sqlalchemy.exc import IntegrityError, StatementError
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import delete, select, text, update
+from sqlalchemy.exc import DataError, IntegrityError, StatementError
 from sqlalchemy.orm import Session, sessionmaker
 
-from lookalike.review.store import CandidateRow, JudgementRow, RoundRow, TaskRow, open_store, write_transaction
+from lookalike.configs.settings import ReviewSettings
+from lookalike.review.store import (
+    SETTING_OF_COLUMN,
+    CandidateRow,
+    JudgementRow,
+    RoundRow,
+    TaskRow,
+    open_store,
+    write_transaction,
+)
 
 
 def round_row(now: datetime, **changes: Any) -> RoundRow:
@@ -86,6 +98,52 @@ def test_the_database_refuses_rules_out_of_range(session: Session, now: datetime
     with pytest.raises(IntegrityError), write_transaction(session):
         session.add(round_row(now, **changes))
     assert session.scalars(select(RoundRow)).all() == []
+
+
+def bounds(setting: str) -> dict[str, float]:
+    """JSON Schema's bounds of a setting of the review."""
+    described = TypeAdapter(ReviewSettings).json_schema()["properties"][setting]
+    return {name: value for name, value in described.items() if "inimum" in name or "aximum" in name}
+
+
+def edges(setting: str, kind: type) -> tuple[list[Any], list[Any]]:
+    """The outermost values that a setting may have, and the nearest that it may not."""
+    inside, outside = [], []
+    for name, bound in bounds(setting).items():
+        outwards = -math.inf if "inimum" in name else math.inf
+        if kind is int:
+            beside = int(bound) + (1 if outwards > 0 else -1), int(bound) - (1 if outwards > 0 else -1)
+        else:
+            beside = math.nextafter(bound, outwards), math.nextafter(bound, -outwards)
+        is_exclusive = name.startswith("exclusive")
+        inside.append(beside[1] if is_exclusive else kind(bound))
+        outside.append(kind(bound) if is_exclusive else beside[0])
+    return inside, outside
+
+
+def test_every_bounded_setting_of_the_review_is_a_rule_of_the_table_or_none_that_it_keeps() -> None:
+    bounded = {field.name for field in dataclasses.fields(ReviewSettings) if bounds(field.name)}
+    assert bounded - set(SETTING_OF_COLUMN.values()) == {"num_queries", "expiry_days"}
+
+
+@pytest.mark.parametrize("column", SETTING_OF_COLUMN)
+def test_settings_and_database_draw_the_same_line(session: Session, now: datetime, column: str) -> None:
+    setting = SETTING_OF_COLUMN[column]
+    inside, outside = edges(setting, type(getattr(ReviewSettings(), setting)))
+    assert inside
+    for value in inside:
+        TypeAdapter(ReviewSettings).validate_python({"num_queries": 2**31 - 1, setting: value})
+        with write_transaction(session):
+            session.add(round_row(now, **{column: value}))
+            session.flush()
+            session.execute(delete(RoundRow))
+            session.execute(delete(CandidateRow))
+        session.expunge_all()
+    for value in outside:
+        with pytest.raises(ValidationError):
+            TypeAdapter(ReviewSettings).validate_python({setting: value})
+        with pytest.raises((IntegrityError, DataError)), write_transaction(session):
+            session.add(round_row(now, **{column: value}))
 
 
 def test_the_database_refuses_negative_slots(session: Session, now: datetime) -> None:
