@@ -21,6 +21,7 @@ from lookalike.errors import EXIT_AWAITING_REVIEW, EXIT_FAILED, EXIT_REJECTED, U
 if TYPE_CHECKING:
     from lookalike.configs.settings import Settings
     from lookalike.local.workspace import Workspace
+    from lookalike.release.store import ReleaseStore
 
 app = typer.Typer(
     help="Daily-retrained visual search for product catalogues.",
@@ -56,10 +57,8 @@ def demo(
     with _failures_told():
         from lookalike.local.demo import run_demo
 
-        settings = _settings("demo", set_)
-        workspace = _remember(root, "demo", set_, settings)
         with watched_nodes() as on_node:
-            told = run_demo(workspace, settings, on_node)
+            told = run_demo(root, set_ or [], on_node)
     tell(told, as_json, title="What the demo did")
     if not as_json:
         console.print(f"Report: {root / 'report.html'}   pictures: {root / 'neighbours.png'}")
@@ -83,17 +82,20 @@ def run(
         settings = _settings(config, set_)
         # Before the half minute that TFX takes to import: what is wrong with the source is told at once.
         day = fingerprint(open_source(data, window_spans=settings.ingest.window_spans))
-        from lookalike.local.runs import candidate_state, train
+        from lookalike.local.runs import Request, candidate_state, train
+        from lookalike.local.workspace import Workspace
 
-        workspace = _remember(root, config, set_, settings)
+        workspace = Workspace(root, settings)
         with watched_nodes() as on_node:
-            training = train(workspace, settings, data, day, by, on_node)
+            training = train(workspace, settings, Request(data, day, by, config, set_ or []), on_node)
         state = candidate_state(workspace, training.candidate)
     told = {
         "candidate": training.candidate.candidate_id,
         "state": state,
         "round": training.candidate.round_id,
         "refusals": list(training.candidate.refusals),
+        "submitted_by": training.candidate.submitted_by,
+        "stands": list(training.candidate.stands),
         "evaluation": f"{training.candidate.evaluation_uri}/page.html",
         "worked": list(training.run.worked),
         "cached": list(training.run.cached),
@@ -150,8 +152,7 @@ def serve(
         from lookalike.http.server import serve_until_signal
         from serving.search_service import serve as start
 
-        workspace, _ = _open(root)
-        server = start(workspace.releases.root, host=host, port=port, encoder_url=encoder or None)
+        server = start(_store(root).root, host=host, port=port, encoder_url=encoder or None)
         console.print(f"Search page and API: {server.url}   (Ctrl-C stops it)", soft_wrap=True, markup=False)
         serve_until_signal(server)
 
@@ -168,8 +169,7 @@ def serve_model(
         from lookalike.http.server import serve_until_signal
         from serving.model_server import serve as start
 
-        workspace, _ = _open(root)
-        server = start(workspace.releases.root / "encoder", "encoder", grpc_port, rest_port, host=host)
+        server = start(_store(root).root / "encoder", "encoder", grpc_port, rest_port, host=host)
         console.print(
             f"gRPC {server.grpc_address}, REST {server.rest_url}   (Ctrl-C stops it)", soft_wrap=True, markup=False
         )
@@ -233,8 +233,8 @@ def evaluate(
 def releases(root: Root = ROOT, as_json: AsJson = False) -> None:
     """List the releases, the one that serves marked."""
     with _failures_told():
-        workspace, _ = _open(root)
-        current = workspace.releases.current()
+        store = _store(root)
+        current = store.current()
         rows = [
             {
                 "version": release.version,
@@ -243,7 +243,7 @@ def releases(root: Root = ROOT, as_json: AsJson = False) -> None:
                 "decision": release.decision_id,
                 "simulated": release.manifest.facts["simulated"],
             }
-            for release in workspace.releases.releases()
+            for release in store.releases()
         ]
     tell_rows(rows, as_json, title="Releases")
 
@@ -256,8 +256,7 @@ def rollback(
 ) -> None:
     """Let an earlier release serve again."""
     with _failures_told():
-        workspace, _ = _open(root)
-        release = workspace.releases.rollback(to)
+        release = _store(root).rollback(to)
     tell({"version": release.version, "directory": str(release.directory)}, as_json, title="Serving now")
 
 
@@ -442,24 +441,22 @@ def _settings(config: str, overrides: list[str] | None) -> "Settings":
     return load_settings(config, overrides or [])
 
 
-def _remember(root: Path, config: str, overrides: list[str] | None, settings: "Settings") -> "Workspace":
-    from lookalike.local.workspace import Workspace
-
-    workspace = Workspace(root, settings)
-    workspace.remember(config, overrides or [])
-    return workspace
-
-
 def _open(root: Path) -> "tuple[Workspace, Settings]":
     from lookalike.local.workspace import open_workspace
 
     return open_workspace(root)
 
 
+def _store(root: Path) -> "ReleaseStore":
+    from lookalike.local.workspace import open_releases
+
+    return open_releases(root)
+
+
 def _release(root: Path) -> Any:
     from lookalike.release.manifest import ReleaseError
 
-    release = _open(root)[0].releases.current()
+    release = _store(root).current()
     if release is None:
         raise ReleaseError(f"expected a release in {root}, nothing was promoted yet")
     return release

@@ -12,11 +12,11 @@ from typing import Any
 from components.tf_examples import read_images
 from lookalike.catalog.product import CatalogImage
 from lookalike.catalog.sources import fingerprint, open_source
-from lookalike.configs.settings import Settings
+from lookalike.configs.settings import Settings, load_settings
 from lookalike.drawing.catalogue import draw_catalogue
 from lookalike.http.loopback import read_own_service
 from lookalike.local.demo_report import Answer, write_contact_sheet, write_report
-from lookalike.local.runs import OnNode, Training, candidate_state, promote, train
+from lookalike.local.runs import OnNode, Request, Training, candidate_state, promote, train
 from lookalike.local.workspace import Workspace
 from lookalike.quality.evaluation import Queries, evaluate_baseline, evaluate_release
 from lookalike.release.store import Release
@@ -26,6 +26,7 @@ from lookalike.review.decisions import DecisionRejected, Verdict, decide, load_o
 from lookalike.review.simulated_raters import judge_round
 from serving.search_service import serve
 
+CONFIG = "demo"
 NUM_RATERS = 6
 ERROR_RATE = 0.1
 SIMULATED_ANALYST = "simulated analyst"
@@ -33,20 +34,28 @@ SHOWN_PRODUCTS = 6
 WARM_UP_S = 60.0
 
 
-def run_demo(workspace: Workspace, settings: Settings, on_node: OnNode) -> dict[str, Any]:
+def run_demo(root: Path, overrides: Sequence[str], on_node: OnNode) -> dict[str, Any]:
     """Runs everything once; a second time only what changed.
+
+    Args:
+      root: of the workspace.
+      overrides: of the demo's settings.
+      on_node: called with each step that starts.
 
     Returns:
       What was done, name by name.
 
     Raises:
+      SettingsError: an override that cannot be.
       DecisionRejected: the candidate failed offline.
       DecisionRefused: the simulated judgements do not carry a blessing.
     """
+    settings = load_settings(CONFIG, overrides)
+    workspace = Workspace(root, settings)
     on_node("draw the catalogue")
     manifest = str(_draw(workspace, settings))
     day = fingerprint(open_source(manifest, window_spans=settings.ingest.window_spans))
-    training = train(workspace, settings, manifest, day, "", on_node)
+    training = train(workspace, settings, Request(manifest, day, "", CONFIG, overrides), on_node)
     on_node("simulated review")
     _review(workspace, settings, training)
     promotion = promote(workspace, settings, training.candidate_uri, on_node)

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +13,16 @@ from absl import logging as absl_logging
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
+from tfx.dsl.compiler.compiler import Compiler
+from tfx.dsl.compiler.constants import PIPELINE_RUN_ID_PARAMETER_NAME
+from tfx.orchestration.portable.runtime_parameter_utils import substitute_runtime_parameter
 
 # Beam's default runner would first look for another one, Prism, on the network. The image is never started: naming one
 # keeps TFX from packing itself up for workers that do not exist.
 IN_PROCESS = ("--runner=FnApiRunner", "--sdk_container_image=none")
 
+Artifact: Any = metadata_store_pb2.Artifact
+Event: Any = metadata_store_pb2.Event
 Execution: Any = metadata_store_pb2.Execution
 
 
@@ -55,18 +61,35 @@ def run_pipeline(pipeline: tfx.dsl.Pipeline, metadata: Path, on_node: Callable[[
     """
     store = MetadataStore(tfx.orchestration.metadata.sqlite_metadata_connection_config(str(metadata)))
     _close_killed_executions(store, Path(pipeline.pipeline_info.pipeline_root))
+    run_id = str(uuid.uuid4())
     with _started_nodes(on_node):
-        tfx.orchestration.LocalDagRunner().run(pipeline)
-    return _latest_run(store, pipeline.pipeline_info.pipeline_name)
+        tfx.orchestration.LocalDagRunner().run_with_ir(_compiled(pipeline, run_id))
+    return _find_run(store, pipeline.pipeline_info.pipeline_name, run_id)
 
 
-def artifact_uris(metadata: Path, type_name: str) -> list[str]:
-    """Where the finished artifacts of a type lie, the newest first; none where nothing has run yet."""
+def output_uris(metadata: Path, node: str) -> list[str]:
+    """Where the artifacts lie that `pipeline.Node` handed out, those of its last run first; none where it never ran.
+
+    An artifact from the cache is its run's as well. Runs are counted and not timed: clocks go wrong, and back.
+    """
     if not metadata.exists():
         return []
     store = MetadataStore(tfx.orchestration.metadata.sqlite_metadata_connection_config(str(metadata)))
-    found = [one for one in store.get_artifacts_by_type(type_name) if one.state == metadata_store_pb2.Artifact.LIVE]
-    return [str(one.uri) for one in sorted(found, key=lambda one: one.id, reverse=True)]
+    context = store.get_context_by_type_and_name("node", node)
+    executions = [] if context is None else store.get_executions_by_context(context.id)
+    ended_well = [one.id for one in executions if one.last_known_state in (Execution.COMPLETE, Execution.CACHED)]
+    events = [one for one in store.get_events_by_execution_ids(ended_well) if one.type == Event.OUTPUT]
+    newest_first = sorted(events, key=lambda one: one.execution_id, reverse=True)
+    ids = list(dict.fromkeys(one.artifact_id for one in newest_first))
+    uris = {one.id: str(one.uri) for one in store.get_artifacts_by_id(ids) if one.state == Artifact.LIVE}
+    return [uris[one] for one in ids if one in uris]
+
+
+def _compiled(pipeline: tfx.dsl.Pipeline, run_id: str) -> Any:
+    """The pipeline as the runner takes it, its run named: left to TFX, the time of day would be the name."""
+    compiled = Compiler().compile(pipeline)
+    substitute_runtime_parameter(compiled, {PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
+    return compiled
 
 
 def _close_killed_executions(store: MetadataStore, pipeline_root: Path) -> None:
@@ -101,12 +124,8 @@ def _started_nodes(on_node: Callable[[str], None]) -> Iterator[None]:
         absl_logging.set_verbosity(verbosity)
 
 
-def _latest_run(store: MetadataStore, pipeline_name: str) -> PipelineRun:
-    pipeline = store.get_context_by_type_and_name("pipeline", pipeline_name)
-    run = max(
-        (context for context in store.get_children_contexts_by_context(pipeline.id) if _is_run(store, context)),
-        key=lambda context: context.create_time_since_epoch,
-    )
+def _find_run(store: MetadataStore, pipeline_name: str, run_id: str) -> PipelineRun:
+    run = store.get_context_by_type_and_name("pipeline_run", run_id)
     by_state: dict[int, list[str]] = {}
     for execution in store.get_executions_by_context(run.id):
         by_state.setdefault(execution.last_known_state, []).append(_node_of(store, execution, pipeline_name))
@@ -116,10 +135,6 @@ def _latest_run(store: MetadataStore, pipeline_name: str) -> PipelineRun:
         _store=store,
         _context_id=run.id,
     )
-
-
-def _is_run(store: MetadataStore, context: Any) -> bool:
-    return bool(context.type_id == store.get_context_type("pipeline_run").id)
 
 
 def _node_of(store: MetadataStore, execution: Any, pipeline_name: str) -> str:

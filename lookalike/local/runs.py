@@ -1,7 +1,7 @@
 """One training and one promotion on this machine: build the pipeline, run it, say what came of it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,8 @@ from tfx.orchestration import metadata
 
 from components.accuracy import accuracy_by_slice
 from components.candidate import CandidateFacts
-from lookalike.configs.settings import Settings
-from lookalike.local.runner import IN_PROCESS, PipelineRun, artifact_uris, run_pipeline
+from lookalike.configs.settings import Settings, SettingsError, merge
+from lookalike.local.runner import IN_PROCESS, PipelineRun, output_uris, run_pipeline
 from lookalike.local.workspace import Workspace
 from lookalike.release.manifest import ReleaseError
 from lookalike.release.store import Release
@@ -23,10 +23,30 @@ from lookalike.review.decisions import (
     load_or_create_signing_key,
     verify_judgements,
 )
-from pipeline import Places, create_promotion_pipeline, create_training_pipeline
+from lookalike.review.evidence import MAX_NAME_LENGTH
+from pipeline import TRAINING, Places, create_promotion_pipeline, create_training_pipeline
 
 OnNode = Callable[[str], None]
 CANDIDATE_TYPE = "components.Candidate"
+CANDIDATES = f"{TRAINING}.OpenReview"  # the node that makes them
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a training run is asked for.
+
+    Attributes:
+      source: folder or manifest.
+      day: the fingerprint of the source's content.
+      submitted_by: who starts the run, '' for nobody.
+      config, overrides: the words its settings were asked for by; a run that ends well is remembered by them.
+    """
+
+    source: str
+    day: str
+    submitted_by: str
+    config: str
+    overrides: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -59,37 +79,43 @@ class Promotion:
     run: PipelineRun
 
 
-def train(
-    workspace: Workspace, settings: Settings, source: str, day: str, submitted_by: str, on_node: OnNode
-) -> Training:
+def train(workspace: Workspace, settings: Settings, request: Request, on_node: OnNode) -> Training:
     """Runs the training pipeline on a source.
 
-    Args:
-      workspace: where.
-      settings: every knob.
-      source: folder or manifest.
-      day: the fingerprint of the source's content.
-      submitted_by: who starts the run, '' for nobody.
-      on_node: called with each node that starts.
+    Its settings are remembered when its candidate is before people. A run that was refused or failed has put nothing
+    there, and must not speak for candidates that are.
 
     Raises:
+      SettingsError: who submits has too long a name.
       DataError: the source, or what was found in it, cannot be used.
       WorkspaceBusyError: another run is going on.
     """
+    _check_name(request.submitted_by)
     with workspace.locked():
         pipeline = create_training_pipeline(
             settings,
             _places(workspace),
-            source=str(Path(source).resolve()),
-            fingerprint=day,
-            baseline_release=workspace.baseline_of_day(day, settings),
-            submitted_by=submitted_by,
+            source=str(Path(request.source).resolve()),
+            fingerprint=request.day,
+            baseline_release=workspace.baseline_of_day(request.day, settings),
+            submitted_by=request.submitted_by,
             beam_args=IN_PROCESS,
             metadata=_metadata(workspace),
         )
         run = run_pipeline(pipeline, workspace.metadata, on_node)
-    uri = run.artifact_uri(CANDIDATE_TYPE)
-    return Training(CandidateFacts.load(uri), uri, accuracy_by_slice(run.artifact_uri("ModelEvaluation")), run)
+        uri = run.artifact_uri(CANDIDATE_TYPE)
+        candidate = CandidateFacts.load(uri)
+        if not candidate.refusals:
+            workspace.remember(request.config, request.overrides)
+    return Training(candidate, uri, accuracy_by_slice(run.artifact_uri("ModelEvaluation")), run)
+
+
+def _check_name(submitted_by: str) -> None:
+    """The review's database would refuse it at the end of the training."""
+    if len(submitted_by) > MAX_NAME_LENGTH:
+        raise SettingsError(
+            f"--by must name who starts the run in at most {MAX_NAME_LENGTH} characters, got {len(submitted_by)}"
+        )
 
 
 def candidate_state(workspace: Workspace, candidate: CandidateFacts) -> str:
@@ -104,12 +130,12 @@ def candidate_state(workspace: Workspace, candidate: CandidateFacts) -> str:
 
 
 def find_candidate(workspace: Workspace, candidate_id: str = "") -> str:
-    """The artifact of a candidate, the newest one for ''.
+    """The artifact of a candidate as its last run left it; for '', of the candidate of the last run.
 
     Raises:
       DecisionPending: there is none, so nothing can have been decided.
     """
-    for uri in artifact_uris(workspace.metadata, CANDIDATE_TYPE):
+    for uri in output_uris(workspace.metadata, CANDIDATES):
         if candidate_id in ("", CandidateFacts.load(uri).candidate_id):
             return uri
     raise DecisionPending(f"expected a candidate {candidate_id or 'of any name'} in {workspace.root}, found none")
@@ -117,6 +143,12 @@ def find_candidate(workspace: Workspace, candidate_id: str = "") -> str:
 
 def promote(workspace: Workspace, settings: Settings, candidate_uri: str, on_node: OnNode) -> Promotion:
     """Runs the promotion pipeline for a candidate on which people have decided.
+
+    Args:
+      workspace: where.
+      settings: of the workspace; those that were kept with the candidate go before them.
+      candidate_uri: from `find_candidate`.
+      on_node: called with each node that starts.
 
     Raises:
       DecisionError: pending, rejected, expired, or not to be trusted; nothing is pushed.
@@ -131,7 +163,7 @@ def promote(workspace: Workspace, settings: Settings, candidate_uri: str, on_nod
     public_key = load_or_create_signing_key(workspace.signing_key).public_key()
     with workspace.locked():
         pipeline = create_promotion_pipeline(
-            settings,
+            _kept_settings(workspace, settings, candidate),
             _places(workspace),
             candidate_uri=candidate_uri,
             model_uri=candidate.model_uri,
@@ -148,6 +180,26 @@ def promote(workspace: Workspace, settings: Settings, candidate_uri: str, on_nod
         if release.manifest.facts["candidate_id"] == candidate.candidate_id:
             return Promotion(release, run)
     raise ReleaseError(f"expected the release of candidate {candidate.candidate_id}, it was removed from the store")
+
+
+def _kept_settings(workspace: Workspace, settings: Settings, candidate: CandidateFacts) -> Settings:
+    """The settings of a candidate's promotion; candidates of 0.1.0 kept none.
+
+    A round's rules are fixed when it is opened: whether simulated judgements may decide, too, so that no run
+    afterwards can open the gate to them.
+    """
+    kept = _merged(settings, candidate)
+    asked = (CandidateFacts.load(uri) for uri in output_uris(workspace.metadata, CANDIDATES))
+    same = [facts for facts in asked if facts.candidate_id == candidate.candidate_id and not facts.refusals]
+    allow_simulated = all(_merged(settings, facts).review.allow_simulated for facts in same)
+    return replace(kept, review=replace(kept.review, allow_simulated=allow_simulated))
+
+
+def _merged(settings: Settings, candidate: CandidateFacts) -> Settings:
+    try:
+        return merge(settings, candidate.settings)
+    except SettingsError as error:
+        raise SettingsError(f"settings of candidate {candidate.candidate_id}: {error}; run its day again") from error
 
 
 def _decision(workspace: Workspace, candidate_id: str) -> str:

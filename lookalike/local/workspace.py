@@ -1,17 +1,16 @@
 """Everything a shop has on one machine lies below one root."""
 
 import fcntl
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from lookalike.configs.settings import Settings, load_settings
+from lookalike.configs.settings import Settings, SettingsError, load_settings
 from lookalike.errors import EXIT_USAGE, UserError
+from lookalike.local.days import day_keys
 from lookalike.release.durable import replace_file
 from lookalike.release.store import ReleaseStore
 from lookalike.review.store import open_store
@@ -72,31 +71,57 @@ class Workspace:
     def baseline_of_day(self, fingerprint: str, settings: Settings) -> str:
         """The directory of the release that served when this day was first run, '' when none did.
 
-        A day is a content of the source with its settings. Running it again asks the same question: against the
-        same release, even when the day's own candidate serves by now. One that was removed since is asked no more.
+        A day is a content of the source with the settings that make a candidate of it. Running it again asks the same
+        question: against the same release, even when the day's own candidate serves by now. One that was removed
+        since is asked no more.
         """
-        key = hashlib.sha256(json.dumps([fingerprint, asdict(settings)], sort_keys=True).encode()).hexdigest()
-        note = self.root / "days" / f"{key[:16]}.json"
-        if note.exists():
-            noted = str(json.loads(note.read_text())["baseline_release"])
-            if not noted or Path(noted).exists():
-                return noted
-        current = self.releases.current()
-        baseline = "" if current is None else str(current.directory)
-        note.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(note, json.dumps({"fingerprint": fingerprint, "baseline_release": baseline}))
+        notes = [self.root / "days" / f"{key}.json" for key in day_keys(fingerprint, settings)]
+        noted = [baseline for baseline in map(_noted_baseline, notes) if baseline is not None]
+        baseline = noted[0] if noted else self._serving_directory()
+        notes[0].parent.mkdir(parents=True, exist_ok=True)
+        replace_file(notes[0], json.dumps({"fingerprint": fingerprint, "baseline_release": baseline}))
         return baseline
+
+    def _serving_directory(self) -> str:
+        current = self.releases.current()
+        return "" if current is None else str(current.directory)
+
+
+def _noted_baseline(note: Path) -> str | None:
+    """What a day's note says, unless there is none or its release was removed."""
+    if not note.exists():
+        return None
+    baseline = str(json.loads(note.read_text())["baseline_release"])
+    return baseline if not baseline or Path(baseline).exists() else None
 
 
 def open_workspace(root: Path) -> tuple[Workspace, Settings]:
     """The workspace that a run made at a root, with the settings of its last run.
 
     Raises:
-      NoWorkspaceError: no run has been there.
+      NoWorkspaceError: no run has been there, or none that put a candidate before people.
+      SettingsError: what is remembered there are no settings of this version.
     """
     remembered = root / SETTINGS_FILE
     if not remembered.exists():
         raise NoWorkspaceError(f"expected a workspace at {root}, found no {SETTINGS_FILE}; start with `lookalike run`")
     document = json.loads(remembered.read_text())
-    settings = load_settings(document["config"], document["overrides"])
+    try:
+        settings = load_settings(document["config"], document["overrides"])
+    except SettingsError as error:
+        raise SettingsError(f"{remembered}: {error}; a new `lookalike run` replaces what it remembers") from error
     return Workspace(root, settings), settings
+
+
+def open_releases(root: Path) -> ReleaseStore:
+    """The releases below a root, whatever the settings of its runs: they need none to be served or rolled back.
+
+    Raises:
+      NoWorkspaceError: neither a run nor a release has been there.
+    """
+    workspace = Workspace(root, Settings())
+    if not (workspace.releases.root.exists() or workspace.metadata.exists()):
+        raise NoWorkspaceError(
+            f"expected a workspace at {root}, found no {workspace.releases.root.name}; start with `lookalike run`"
+        )
+    return workspace.releases

@@ -8,6 +8,7 @@ Reports and TensorBoard logs were taken out. It keeps absolute paths, so it lies
 import fcntl
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tarfile
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from lookalike.local.workspace import open_workspace
+from lookalike.review.evidence import evidence_sha256, read_evidence
 
 ROOT = Path(__file__).resolve().parents[2]
 MADE_AT = Path("/tmp/lookalike-0.1.0-workspace")
@@ -74,3 +78,62 @@ def test_its_blessed_candidate_is_promoted(old_workspace: Path) -> None:
     assert promoted["version"] == 3
     assert serving_version() == 3
     assert lookalike("rollback")["version"] == 2
+
+
+@pytest.fixture
+def forgotten_setting(old_workspace: Path) -> Iterator[None]:
+    """The workspace remembers a setting that there is no more."""
+    remembered = old_workspace / "workspace.json"
+    before = remembered.read_text()
+    document = json.loads(before)
+    remembered.write_text(json.dumps(document | {"overrides": [*document["overrides"], "training.gone=1"]}))
+    yield
+    remembered.write_text(before)
+
+
+def test_a_setting_that_is_gone_stops_nothing_that_reads_releases_alone(
+    old_workspace: Path, forgotten_setting: None
+) -> None:
+    serving = serving_version()
+    assert lookalike("rollback", "--to", "1")["version"] == 1
+    photo = next((old_workspace / "artifacts" / "RetrievalEvaluator" / "evaluation" / "9" / "images").iterdir())
+    assert lookalike("search", str(photo), "-k", "1")["release"] == 1
+    assert lookalike("rollback", "--to", str(serving))["version"] == serving
+    for command, port, ready in (("serve", "--port", "http://"), ("serve-model", "--grpc-port", "gRPC")):
+        assert ready in first_words(command, port, "0", *(["--rest-port", "0"] if command == "serve-model" else []))
+
+
+def first_words(*arguments: str) -> str:
+    """What a command that serves says when it is ready; it is stopped then."""
+    command = [sys.executable, "-m", "lookalike", *arguments, "--root", str(MADE_AT)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr is not None
+        said = ""
+        for line in process.stderr:
+            said += line
+            if "Ctrl-C" in line:
+                break
+        process.terminate()
+        process.stderr.read()
+    return said
+
+
+def test_its_rounds_stand_on_the_evidence_that_lies_there(old_workspace: Path) -> None:
+    for number in ("9", "29", "49"):
+        evidence = old_workspace / "artifacts" / "RetrievalEvaluator" / "evaluation" / number
+        read = read_evidence(evidence)
+        with sqlite3.connect(old_workspace / "review" / "review.sqlite") as connection:
+            [(sha256, submitted_by)] = connection.execute(
+                "SELECT evidence_sha256, submitted_by FROM round JOIN candidate USING (candidate_id)"
+                " WHERE candidate_id = ?",
+                (read.candidate.candidate_id,),
+            )
+        connection.close()
+        assert sha256 == evidence_sha256(evidence)
+        assert submitted_by == "trainer"
+
+
+def test_its_day_run_again_is_compared_with_what_served_then(old_workspace: Path) -> None:
+    workspace, settings = open_workspace(old_workspace)
+    day = "a986199cc56f17b1b3d73751dd1ebfa530ddb44bc28e25011c365e0f8521afe6"
+    assert workspace.baseline_of_day(day, settings) == str(old_workspace / "releases" / "releases" / "2")

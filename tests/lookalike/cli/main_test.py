@@ -53,6 +53,7 @@ def test_every_command_of_the_manual_is_there() -> None:
     [
         ["run", "--data", "x", "--config", "nonsense"],
         ["run", "--data", "x", "--set", "training.epochs=-1"],
+        ["run", "--data", "x", "--set", "review.non_inferiority_margin=1"],
         ["run"],
         ["nonsense"],
     ],
@@ -67,6 +68,16 @@ def test_a_command_without_a_workspace_says_how_to_make_one(tmp_path: Path) -> N
     done = lookalike("releases", "--root", str(tmp_path))
     assert done.returncode == 2
     assert "lookalike run" in done.stderr
+
+
+def test_a_setting_that_is_gone_does_not_stop_what_reads_releases_alone(tmp_path: Path) -> None:
+    (tmp_path / "releases").mkdir()
+    (tmp_path / "workspace.json").write_text('{"config": "folder", "overrides": ["training.gone=1"]}')
+    listed = lookalike("releases", "--json", "--root", str(tmp_path))
+    assert (listed.returncode, listed.stdout) == (0, "[]\n")
+    rounds = lookalike("review", "list", "--root", str(tmp_path))
+    assert rounds.returncode == 2
+    assert "workspace.json: training has the keys" in rounds.stderr
 
 
 def test_a_source_that_is_not_there_ends_with_65(tmp_path: Path) -> None:

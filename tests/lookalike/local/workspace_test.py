@@ -1,0 +1,141 @@
+"""What a workspace remembers: its settings, and which release served when a day was first run."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lookalike.configs.settings import (
+    DemoSettings,
+    EvaluationSettings,
+    IndexSettings,
+    IngestSettings,
+    ModelSettings,
+    ReleaseSettings,
+    ReviewSettings,
+    SchemaSettings,
+    Settings,
+    SettingsError,
+    TrainingSettings,
+    load_settings,
+)
+from lookalike.local.workspace import NoWorkspaceError, Workspace, open_releases, open_workspace
+from lookalike.release.store import Release
+
+DAY = "f" * 64
+
+
+@pytest.fixture
+def push(workspace: Workspace) -> Callable[[], Release]:
+    """Makes another release serve."""
+
+    def make() -> Release:
+        return workspace.releases.push(
+            lambda directory, version: (directory / "encoder" / str(version)).mkdir(parents=True),
+            decision_id=f"decision-{len(list(workspace.root.glob('releases/releases/*')))}",
+            facts={},
+        )
+
+    return make
+
+
+def test_a_day_run_again_is_compared_with_what_served_the_first_time(
+    workspace: Workspace, push: Callable[[], Release]
+) -> None:
+    assert workspace.baseline_of_day(DAY, Settings()) == ""
+    first = str(push().directory)
+    assert workspace.baseline_of_day(DAY, Settings()) == ""
+    assert workspace.baseline_of_day("e" * 64, Settings()) == first
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"review": ReviewSettings(num_queries=250, votes_per_task=2, allow_simulated=True)},
+        {"index": IndexSettings(exact_below=7)},
+        {"release": ReleaseSettings(keep=9)},
+        {"demo": DemoSettings(seed=1)},
+    ],
+)
+def test_what_comes_after_the_candidate_makes_no_other_day(
+    workspace: Workspace, push: Callable[[], Release], changes: dict[str, object]
+) -> None:
+    workspace.baseline_of_day(DAY, Settings())
+    push()
+    assert workspace.baseline_of_day(DAY, replace(Settings(), **changes)) == ""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ingest": IngestSettings(seed=8)},
+        {"schema": SchemaSettings(max_label_drift=0.5)},
+        {"model": ModelSettings(width=64)},
+        {"training": TrainingSettings(epochs=3)},
+        {"evaluation": EvaluationSettings(max_gallery_images=10)},
+    ],
+)
+def test_what_makes_another_candidate_is_compared_with_what_serves_now(
+    workspace: Workspace, push: Callable[[], Release], changes: dict[str, object]
+) -> None:
+    workspace.baseline_of_day(DAY, Settings())
+    serving = str(push().directory)
+    assert workspace.baseline_of_day(DAY, replace(Settings(), **changes)) == serving
+
+
+def test_a_removed_release_is_asked_no_more(workspace: Workspace, push: Callable[[], Release]) -> None:
+    push()
+    workspace.baseline_of_day(DAY, Settings())
+    newest = [push() for _ in range(2)][-1]
+    assert workspace.releases.prune(keep=2) == [1]
+    assert workspace.baseline_of_day(DAY, Settings()) == str(newest.directory)
+
+
+def test_a_day_noted_by_0_1_0_is_the_same_day(workspace: Workspace, push: Callable[[], Release]) -> None:
+    old_note = workspace.root / "days" / "f1afa751cd314e3d.json"  # by the workspace of 0.1.0 that tests/e2e keeps
+    fingerprint = "a986199cc56f17b1b3d73751dd1ebfa530ddb44bc28e25011c365e0f8521afe6"
+    small = {
+        "ingest": "longest_side_px=64 eval_fraction=0.2 test_fraction=0.2",
+        "model": "image_size_px=32 depth=10 width=8 embedding_dim=16",
+        "training": "epochs=1 batch_size=16 seed=13",
+        "evaluation": "min_accuracy=0 min_recall_at_1=0 max_recall_loss=1 bootstrap_resamples=50",
+        "review": "num_queries=5 min_judged_queries=3 precision_floor=0 non_inferiority_margin=0.9 expiry_days=36500"
+        " allow_simulated=true",
+    }
+    overrides = [f"{section}.{pair}" for section, pairs in small.items() for pair in pairs.split()]
+    first, _ = push(), push()
+    old_note.parent.mkdir()
+    old_note.write_text(json.dumps({"fingerprint": fingerprint, "baseline_release": str(first.directory)}))
+    assert workspace.baseline_of_day(fingerprint, load_settings("folder", overrides)) == str(first.directory)
+    more = load_settings("folder", [*overrides, "review.num_queries=6"])
+    assert workspace.baseline_of_day(fingerprint, more) == str(first.directory), "from now on it has its new name"
+
+
+def test_a_workspace_is_opened_with_the_settings_it_remembers(workspace: Workspace) -> None:
+    workspace.remember("folder", ["training.epochs=3"])
+    opened, settings = open_workspace(workspace.root)
+    assert opened.root == workspace.root
+    assert settings.training.epochs == 3
+
+
+def test_settings_that_are_gone_are_told_with_their_file(workspace: Workspace) -> None:
+    workspace.remember("folder", ["training.gone=3"])
+    with pytest.raises(SettingsError, match=r"workspace\.json: training has the keys .*, got 'gone'; a new `lookalike"):
+        open_workspace(workspace.root)
+
+
+def test_releases_are_opened_whatever_the_settings_are(workspace: Workspace, push: Callable[[], Release]) -> None:
+    release = push()
+    workspace.remember("no-such-preset", ["training.gone=3"])
+    assert open_releases(workspace.root).current() == release
+    (workspace.root / "workspace.json").unlink()
+    assert open_releases(workspace.root).current() == release
+
+
+def test_where_neither_a_run_nor_a_release_was_there_is_no_workspace(tmp_path: Path) -> None:
+    with pytest.raises(NoWorkspaceError, match="start with `lookalike run`"):
+        open_releases(tmp_path)
+    (tmp_path / "metadata.sqlite").touch()
+    assert open_releases(tmp_path).releases() == []
