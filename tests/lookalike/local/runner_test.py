@@ -16,7 +16,7 @@ NODE = "words.Say"
 
 @tfx.dsl.components.component
 def Say(  # noqa: N802 - called like its class
-    said: tfx.dsl.components.OutputArtifact[artifacts.Verdict], word: tfx.dsl.components.Parameter[str]
+    said: tfx.dsl.components.OutputArtifact[artifacts.VerdictArtifact], word: tfx.dsl.components.Parameter[str]
 ) -> None:
     Path(said.uri).mkdir(parents=True, exist_ok=True)
     (Path(said.uri) / "word").write_text(word)
