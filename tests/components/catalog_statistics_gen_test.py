@@ -18,7 +18,7 @@ def test_statistics_leave_out_the_image_and_know_the_attributes_and_each_day(
         )
         for number in range(3)
     ]
-    statistics = make_statistics(make_examples({"train": train, "test": [stored_image("t.jpg", price=3.5)]}))
+    statistics = make_statistics(make_examples({"train": train, "test": [stored_image("t.jpg", price="3.5")]}))
     assert statistics.split_names == '["test", "train"]'
 
     slices = {dataset.name: dataset for dataset in load(statistics, "train").datasets}
