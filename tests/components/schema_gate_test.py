@@ -19,8 +19,18 @@ from lookalike.configs.settings import SchemaSettings
 
 
 @pytest.fixture
-def schema():
-    return text_format.Parse(COMMITTED_SCHEMA.read_text(), schema_pb2.Schema())
+def schema(stored_image):
+    """What CatalogSchemaGen makes for a source without attributes."""
+    committed = text_format.Parse(COMMITTED_SCHEMA.read_text(), schema_pb2.Schema())
+    return extend_schema(committed, [statistics_of([stored_image()])])
+
+
+def spoilt(image, **facts):
+    """A copy with values that the record would refuse, as a fault on the way could leave them."""
+    copy = dataclasses.replace(image)
+    for name, value in facts.items():
+        object.__setattr__(copy, name, value)
+    return copy
 
 
 def statistics_of(images):
@@ -54,7 +64,7 @@ def reasons(images, schema, *, max_label_drift=None, warn_only=()):
 
 def test_data_as_expected_have_no_anomalies(stored_image, schema):
     images = [
-        stored_image("a.jpg", price=0.0, gender="men"),
+        stored_image("a.jpg", price="0", gender="men"),
         stored_image("b.jpg", domain="wild", label="", category=""),
     ]
     assert reasons(images, schema) == []
@@ -78,12 +88,12 @@ def test_an_unknown_column_is_named(stored_image, schema):
 
 
 def test_an_unexpected_value_is_named(stored_image, schema):
-    [reason] = reasons([*three(stored_image), stored_image("d.jpg", domain="studio")], schema)
+    [reason] = reasons([*three(stored_image), spoilt(stored_image("d.jpg"), domain="studio")], schema)
     assert reason == "train: feature 'domain': Examples contain values missing from the schema: studio (~25%)."
 
 
 def test_a_negative_price_is_named(stored_image, schema):
-    [reason] = reasons([*three(stored_image, price=1.0), stored_image("d.jpg", price=-2.5)], schema)
+    [reason] = reasons([*three(stored_image, price="1"), spoilt(stored_image("d.jpg"), price="-2.5")], schema)
     assert reason.startswith("train: feature 'price': Unexpectedly low values: -2.5<0")
 
 
@@ -122,7 +132,7 @@ def test_a_single_day_cannot_drift(stored_image, schema):
 
 
 def test_a_feature_of_the_warn_only_list_is_logged_and_passes(stored_image, schema, caplog):
-    wrong = three(stored_image, domain="studio", price=-1.0)
+    wrong = [spoilt(image, domain="studio", price="-1") for image in three(stored_image)]
     with caplog.at_level(logging.WARNING, "components.schema_gate"):
         [reason] = reasons(wrong, schema, warn_only=("price",))
     assert "'domain'" in reason
@@ -133,7 +143,8 @@ def test_a_feature_of_the_warn_only_list_is_logged_and_passes(stored_image, sche
 def test_gate_validates_every_split_and_keeps_what_it_found(stored_image, artifact, make_examples, make_statistics):
     train = days(stored_image, ("2026-11-19", 10), ("2026-11-20", 5))
     test = days(stored_image, ("2026-11-19", 10), ("2026-11-20", 0))  # too few a day for a drift to mean anything
-    wrong = [*test, stored_image("wrong.jpg", domain="studio", price=-1.0, attributes={"sleeve": "long"})]
+    odd = spoilt(stored_image("wrong.jpg", attributes={"sleeve": "long"}), domain="studio", price="-1")
+    wrong = [*test, odd]
     statistics = make_statistics(make_examples({"train": train, "test": wrong}))
     schema = artifact(tfx.types.standard_artifacts.Schema, "schema")
     CatalogSchemaGen.test_call(statistics=statistics, schema=schema)
