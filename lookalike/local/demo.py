@@ -16,7 +16,7 @@ from lookalike.configs.settings import Settings, load_settings
 from lookalike.drawing.catalogue import draw_catalogue
 from lookalike.http.loopback import read_own_service
 from lookalike.local.demo_report import Answer, write_contact_sheet, write_report
-from lookalike.local.runs import OnNode, Request, Training, candidate_state, promote, train
+from lookalike.local.runs import CandidateState, OnNode, Request, Training, candidate_state, promote, train
 from lookalike.local.workspace import Workspace
 from lookalike.quality.evaluation import Queries, evaluate_baseline, evaluate_release
 from lookalike.release.store import Release
@@ -96,7 +96,7 @@ def _review(workspace: Workspace, settings: Settings, training: Training) -> Non
     candidate = training.candidate
     if candidate.round_id is None:
         raise DecisionRejected(f"candidate {candidate.candidate_id} was refused offline: {candidate.refusals}")
-    if candidate_state(workspace, candidate) != "awaiting review":
+    if candidate_state(workspace, candidate) != CandidateState.AWAITING_REVIEW:
         return
     with workspace.review_session() as session:
         judge_round(session, candidate.round_id, num_raters=NUM_RATERS, error_rate=ERROR_RATE, seed=settings.demo.seed)

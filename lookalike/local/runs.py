@@ -24,6 +24,7 @@ from lookalike.review.decisions import (
     verify_judgements,
 )
 from lookalike.review.evidence import MAX_NAME_LENGTH
+from lookalike.word import Word
 from pipeline import TRAINING, Places, create_promotion_pipeline, create_training_pipeline
 
 OnNode = Callable[[str], None]
@@ -47,6 +48,15 @@ class Request:
     submitted_by: str
     config: str
     overrides: Sequence[str]
+
+
+class CandidateState(Word):
+    """What has become of a candidate."""
+
+    REFUSED = "refused"  # by the checks, before anybody was asked
+    AWAITING_REVIEW = "awaiting review"
+    BLESSED = "blessed"
+    REJECTED = "rejected"
 
 
 @dataclass(frozen=True)
@@ -118,15 +128,15 @@ def _check_name(submitted_by: str) -> None:
         )
 
 
-def candidate_state(workspace: Workspace, candidate: CandidateFacts) -> str:
-    """refused (offline), awaiting review, blessed, or rejected."""
+def candidate_state(workspace: Workspace, candidate: CandidateFacts) -> CandidateState:
+    """Refused by its own run, or as far as its review is."""
     if candidate.refusals:
-        return "refused"
+        return CandidateState.REFUSED
     with workspace.review_session() as session:
         decision = find_decision(session, candidate.candidate_id)
     if decision is None:
-        return "awaiting review"
-    return "blessed" if decision.verdict == Verdict.BLESS else "rejected"
+        return CandidateState.AWAITING_REVIEW
+    return CandidateState.BLESSED if decision.verdict == Verdict.BLESS else CandidateState.REJECTED
 
 
 def find_candidate(workspace: Workspace, candidate_id: str = "") -> str:
