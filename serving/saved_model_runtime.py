@@ -15,6 +15,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
+from serving.file_states import FileStates, read_file_states
+
 _LOG = logging.getLogger(__name__)
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -197,7 +199,8 @@ class VersionStatus:
 class ModelVersions:
     """The newest versions of one model below a base directory, as `<base_path>/<version>/saved_model.pb`.
 
-    The newest `max_versions` that load are kept; one that does not load never displaces one that does.
+    The newest `max_versions` that load are kept; one that does not load never displaces one that does. A version whose
+    files are replaced is loaded anew: a release store that is rebuilt at its place gives out its numbers again.
     """
 
     def __init__(self, name: str, base_path: Path, *, max_versions: int = 2):
@@ -206,6 +209,7 @@ class ModelVersions:
         self._max_versions = max_versions
         self._loaded: dict[int, LoadedModel] = {}
         self._statuses: dict[int, VersionStatus] = {}
+        self._files: dict[int, FileStates] = {}  # what each status is about
         self._refreshing = threading.Lock()
 
     def get(self, version: int | None = None) -> LoadedModel:
@@ -238,7 +242,7 @@ class ModelVersions:
             for version in sorted(directories, reverse=True):
                 if len(keep) == self._max_versions:
                     break
-                model = self._loaded.get(version) or self._try_to_load(version, directories[version])
+                model = self._load_if_new(version, directories[version])
                 if model is not None:
                     keep[version] = model
                     # Published at once, so that the newest serves while older ones still load.
@@ -247,8 +251,19 @@ class ModelVersions:
                 self._statuses[version] = VersionStatus(version, State.END)
             self._loaded = keep
 
+    def _load_if_new(self, version: int, directory: Path) -> LoadedModel | None:
+        """The model that lies there now; one that was loaded before, where its replacement does not load."""
+        files = read_file_states(directory)
+        if files != self._files.get(version):
+            self._files[version] = files
+            self._statuses[version] = VersionStatus(version, State.LOADING)
+        loaded = self._loaded.get(version)
+        if loaded is not None and self._statuses[version].state is State.AVAILABLE:
+            return loaded
+        return self._try_to_load(version, directory) or loaded
+
     def _try_to_load(self, version: int, directory: Path) -> LoadedModel | None:
-        attempts = self._statuses[version].attempts if version in self._statuses else 0
+        attempts = self._statuses[version].attempts
         if attempts == _MAX_LOAD_ATTEMPTS:
             return None
         self._statuses[version] = VersionStatus(version, State.LOADING, attempts=attempts)
@@ -267,7 +282,7 @@ class ModelVersions:
         """A version that was taken away and put back is tried afresh."""
         for version, status in list(self._statuses.items()):
             if status.problem and version not in directories:
-                del self._statuses[version]
+                del self._statuses[version], self._files[version]
 
 
 def _version_directories(base_path: Path) -> Iterator[tuple[int, Path]]:

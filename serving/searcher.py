@@ -21,6 +21,7 @@ from lookalike.release.contents import Catalogue
 from lookalike.release.store import Release, ReleaseStore
 from lookalike.retrieval import exact
 from lookalike.retrieval.scann_index import ScannIndex
+from serving.file_states import read_file_states
 from serving.subtrees import Rows, Subtrees, row_numbers
 
 _LOG = logging.getLogger(__name__)
@@ -211,8 +212,7 @@ class _Failures:
 
         Raises OSError where they change while they are looked at.
         """
-        files = [(path, path.stat()) for path in sorted(release.directory.rglob("*"))]
-        of = (_identity(release), [(path, stat.st_size, stat.st_mtime_ns) for path, stat in files])
+        of = (_identity(release), read_file_states(release.directory))
         if of != self._of:
             self._of, self.problems = of, []
 

@@ -422,6 +422,59 @@ def test_damaged_version_never_displaces_a_good_one(tmp_path: Path, encoder_dir:
     assert models.get().version == 2
 
 
+def test_version_whose_files_are_replaced_is_loaded_anew(
+    tmp_path: Path, export_encoder: Callable[[Path, int], None], encoder_dir: Path, jpegs: list[bytes]
+) -> None:
+    """As when a release store is rebuilt, or restored from a backup, under a running server."""
+    other = tmp_path / "other"
+    export_encoder(other, 2)
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "1").symlink_to(encoder_dir)
+    models = ModelVersions("encoder", base)
+    models.refresh()
+    first = models.get()
+    models.refresh()
+    assert models.get() is first
+
+    replace_link(base / "1", other)
+    models.refresh()
+    replaced = models.get()
+    assert replaced.version == 1
+    embeddings = [
+        model.predict({"image_bytes": np.array(jpegs, object)}, signature_name="serving_default")["embedding"]
+        for model in (LoadedModel(1, other), replaced, first)
+    ]
+    np.testing.assert_array_equal(embeddings[0], embeddings[1])
+    assert not np.allclose(embeddings[1], embeddings[2])
+
+
+def test_replacement_that_does_not_load_leaves_the_old_model(tmp_path: Path, encoder_dir: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "saved_model.pb").write_bytes(b"\x00 not a model")
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "1").symlink_to(encoder_dir)
+    models = ModelVersions("encoder", base)
+    models.refresh()
+    first = models.get()
+    replace_link(base / "1", broken)
+    for _ in range(5):
+        models.refresh()
+    assert models.get() is first
+    assert models.statuses(1)[0].problem
+    assert models.statuses(1)[0].attempts == 3
+    replace_link(base / "1", encoder_dir)
+    models.refresh()
+    assert not models.statuses(1)[0].problem
+
+
+def replace_link(link: Path, target: Path) -> None:
+    link.unlink()
+    link.symlink_to(target)
+
+
 def test_status_tells_why_a_version_is_not_served(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "saved_model.pb").write_bytes(b"\x00 not a model")
