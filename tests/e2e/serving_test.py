@@ -2,10 +2,13 @@
 
 import base64
 import json
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import tarfile
 import time
 import urllib.error
 import urllib.request
@@ -120,6 +123,42 @@ def test_the_search_service_answers_alike_with_either_encoder(
     in_process, over_grpc = answers
     assert [hit["product_id"] for hit in in_process["results"]] == [hit["product_id"] for hit in over_grpc["results"]]
     assert in_process["release"] == over_grpc["release"] == 1
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with releases; serving needs nothing else of it, and no place of its own."""
+    directory = tmp_path_factory.mktemp("released")
+    with tarfile.open(ROOT / "tests" / "e2e" / "workspaces" / "0.1.0.tar.xz") as archive:
+        archive.extractall(directory)
+    return directory / "lookalike-0.1.0-workspace"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (["serve-model", "--grpc-port", "{busy}"], 1, "127.0.0.1:{busy} must be free to listen at"),
+        (["serve", "--encoder", "http://127.0.0.1:{busy}"], 2, "must look like grpc://host:8500"),
+    ],
+)
+def test_what_cannot_be_served_ends_with_one_line(released: Path, arguments: list[str], status: int, told: str) -> None:
+    # The tests let TensorFlow say more than the command does.
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        busy = other.getsockname()[1]
+        command = [argument.format(busy=busy) for argument in arguments]
+        done = subprocess.run(
+            [sys.executable, "-m", "lookalike", *command, "--root", str(released)],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    [line] = done.stderr.splitlines()
+    assert told.format(busy=busy) in line
+    assert (done.returncode, done.stdout) == (status, "")
 
 
 def _wait_until_ready(url: str) -> None:
