@@ -16,7 +16,7 @@ from starlette.routing import Route
 from lookalike.http.body_limit import Arrival, BodyLimit, Pace
 from lookalike.http.server import HttpServer
 
-PACE = Pace(pause_s=0.2, min_bytes_per_s=100, window_s=0.4)
+PACE = Pace(pause_s=0.5, min_bytes_per_s=40, window_s=0.6)
 
 
 @pytest.fixture(scope="module")
@@ -94,14 +94,14 @@ def test_body_that_pauses_is_refused_by_a_status_that_no_browser_repeats(server:
 
 def test_body_that_trickles_is_refused(server: HttpServer, seen: list[bytes]) -> None:
     before = len(seen)
-    answer = trickle(server, b"x", every_s=0.02, num_pieces=90)  # 50 bytes/s, 100 are the least
+    answer = trickle(server, b"x", every_s=0.04, num_pieces=90)  # 25 bytes/s at most
     assert answer.startswith(b"HTTP/1.1 400")
     assert len(seen) == before
 
 
 def test_body_that_keeps_coming_may_take_longer_than_any_bound(server: HttpServer, seen: list[bytes]) -> None:
     started = time.monotonic()
-    assert trickle(server, b"x" * 4, every_s=0.02, num_pieces=25).endswith(b"read")  # 200 bytes/s
+    assert trickle(server, b"x" * 5, every_s=0.04, num_pieces=20).endswith(b"read")  # 125 bytes/s
     assert time.monotonic() - started > PACE.window_s
     assert seen[-1] == b"x" * 100
 
