@@ -1,5 +1,8 @@
 import hashlib
 import os
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,7 +16,7 @@ from lookalike.review.evidence import Candidate, Evidence, EvidenceQuery, Eviden
 from lookalike.review.rounds import OpenedRound, open_round
 from lookalike.review.store import Table, open_store
 
-POSTGRES_URL = os.environ.get("LOOKALIKE_TEST_POSTGRES_URL", "")
+POSTGRES_PROGRAMS = Path("/usr/lib/postgresql")  # where Debian keeps them, a folder a version
 NOON = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 
 
@@ -72,10 +75,36 @@ def make_evidence() -> Callable[..., Evidence]:
     return evidence
 
 
-@pytest.fixture(params=[""] + [POSTGRES_URL] * bool(POSTGRES_URL), ids=lambda url: url[:8] or "sqlite")
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server of this session's own, reached by a socket alone."""
+    programs = sorted(POSTGRES_PROGRAMS.glob("*/bin/initdb"))
+    if not programs:
+        pytest.skip(f"needs PostgreSQL (Debian: apt-get install postgresql), there is none in {POSTGRES_PROGRAMS}")
+    # Not below pytest's own folder, which no other user may enter.
+    directory = tempfile.mkdtemp(prefix="lookalike-postgres-")
+    user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
+    if user:
+        shutil.chown(directory, user)
+
+    def run(program: str, *arguments: str) -> None:
+        command = [programs[-1].with_name(program), f"--pgdata={directory}/data", *arguments]
+        subprocess.run(command, cwd=directory, user=user, stdout=subprocess.DEVNULL, check=True)
+
+    run("initdb", "--username=postgres", "--auth=trust", "--no-sync")
+    options = f"-c listen_addresses= -c unix_socket_directories={directory} -c fsync=off"
+    run("pg_ctl", "--wait", f"--log={directory}/log", f"--options={options}", "start")
+    yield f"postgresql://postgres@/postgres?host={directory}"
+    run("pg_ctl", "--mode=immediate", "stop")
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new SQLite file and, where LOOKALIKE_TEST_POSTGRES_URL names a database to empty and use, that one too."""
-    return request.param or f"sqlite:///{tmp_path}/new/folder/review.db"
+    """A new SQLite file, and an empty PostgreSQL database."""
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite:///{tmp_path}/new/folder/review.db"
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 import dataclasses
 import math
-import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -50,12 +49,8 @@ def judgement_row(task: TaskRow, now: datetime, rater: str, key: str) -> Judgeme
     return JudgementRow(task=task, rater=rater, answer="3", simulated=False, idempotency_key=key, judged_at=now)
 
 
-@pytest.mark.skipif(
-    "LOOKALIKE_TEST_POSTGRES_URL" not in os.environ,
-    reason="LOOKALIKE_TEST_POSTGRES_URL names no PostgreSQL database to run the review's tests against as well",
-)
-def test_postgresql_is_reached_by_its_plain_url() -> None:
-    store = open_store(os.environ["LOOKALIKE_TEST_POSTGRES_URL"])
+def test_postgresql_is_reached_by_its_plain_url(postgres_url: str) -> None:
+    store = open_store(postgres_url)
     with store() as session:
         assert str(session.scalar(text("SELECT version()"))).startswith("PostgreSQL")
     store.kw["bind"].dispose()
