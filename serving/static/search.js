@@ -178,10 +178,22 @@ function makeCard(result) {
   part(".category").textContent = result.category || "no category";
   part(".score").textContent = result.score.toFixed(3);
   part(".score").title = "similarity: 1 is the same picture";
-  part(".price").textContent = result.price?.toFixed(2) ?? "";
+  part(".brand").textContent = result.brand;
+  part(".price").textContent = priceText(result);
+  part(".availability").textContent = result.availability === "in_stock" ? "" : result.availability.replaceAll("_", " ");
+  if (/^https?:\/\//.test(result.url)) {
+    part(".shop").href = result.url;
+    part(".shop").hidden = false;
+  }
   part(".gauge").style.setProperty("--score", `${100 * Math.min(1, Math.max(0, result.score))}%`);
   part("button").addEventListener("click", () => searchLike(result.thumbnail_url));
   return card;
+}
+
+function priceText({ price, currency }) {
+  if (price === null) return "";
+  if (!/^[A-Z]{3}$/.test(currency)) return `${price.toFixed(2)} ${currency}`.trim();
+  return price.toLocaleString(undefined, { style: "currency", currency });
 }
 
 function searchLike(url) {
