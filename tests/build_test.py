@@ -544,3 +544,42 @@ def test_installed_module_of_a_shared_namespace_is_found() -> None:
     assert installed_providers("google.protobuf.text_format") == {"protobuf"}
     assert installed_providers("PIL.Image") == {"pillow"}
     assert installed_providers("no_such_module_anywhere") == frozenset()
+
+
+# --- The picture of the rooms --------------------------------------------------------------------------------
+
+PARTS_OF_ROOMS = {
+    "retrieval_metrics": "retrieval",
+    "retrieval_scann_index": "retrieval",
+    "transform_features": "transform",
+    "components_tf_examples": "components",
+    "serving_model_server": "serving",
+}
+NOT_DRAWN = {"lookalike_errors", "lookalike", "bench"}  # what all rooms import, and what only starts or measures them
+
+
+def room_edges(targets: Iterable[Target]) -> set[tuple[str, str]]:
+    """Which room needs which other; what a room reaches through another one is left out."""
+    needs: dict[str, set[str]] = {}
+    for target in targets:
+        if target.name not in NOT_DRAWN and not target.name.endswith(("_test", "_conftest")):
+            labels = [label[1:] for label in (*target.deps, *target.data) if label.startswith(":")]
+            rooms = {PARTS_OF_ROOMS.get(name, name) for name in labels} - NOT_DRAWN
+            needs.setdefault(PARTS_OF_ROOMS.get(target.name, target.name), set()).update(rooms)
+    order = graphlib.TopologicalSorter({room: used - {room} for room, used in needs.items()}).static_order()
+    reached: dict[str, set[str]] = {}
+    for room in order:
+        used = needs[room] - {room}
+        reached[room] = used.union(*(reached[other] for other in used))
+    return {
+        (room, other)
+        for room, used in needs.items()
+        for other in used - {room}
+        if not any(other in reached[between] for between in used - {room, other})
+    }
+
+
+def test_the_picture_of_the_rooms_shows_what_build_says(repository: Repository) -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = set(re.findall(r"^  (\w+) --> (\w+)$", text, re.MULTILINE))
+    assert drawn == room_edges(repository.targets)
