@@ -6,8 +6,13 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from lookalike.configs.mounts import mounted_path, output_directory
+from lookalike.errors import UserError
 
 CANDIDATE_FILE = "candidate.json"
+
+
+class CandidateUnreadableError(UserError, code="CANDIDATE_UNREADABLE"):
+    """What a training run left for its promotion is missing or damaged."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,13 @@ class CandidateFacts:
 
     @classmethod
     def load(cls, uri: str) -> "CandidateFacts":
-        """Reads candidate.json; what a later version added to it is left out."""
-        document = json.loads((mounted_path(uri) / CANDIDATE_FILE).read_text())
-        return cls(**{known.name: document[known.name] for known in fields(cls) if known.name in document})
+        """Reads candidate.json; what a later version added to it is left out. Raises CandidateUnreadableError."""
+        path = mounted_path(uri) / CANDIDATE_FILE
+        try:
+            document = json.loads(path.read_text())
+            return cls(**{known.name: document[known.name] for known in fields(cls) if known.name in document})
+        except (OSError, ValueError, TypeError) as error:
+            raise CandidateUnreadableError(
+                f"{path} must hold the candidate that a run wrote, it is missing or damaged; restore it from a backup, "
+                "run `lookalike doctor` if the workspace was moved, or train again"
+            ) from error

@@ -1,5 +1,6 @@
 """What a user can mend: one kind of error, told in one line, with a code for programs and a status for scripts."""
 
+import errno
 from typing import ClassVar
 
 EXIT_FAILED = 1
@@ -7,6 +8,15 @@ EXIT_USAGE = 2
 EXIT_BAD_DATA = 65  # sysexits.h: EX_DATAERR
 EXIT_AWAITING_REVIEW = 75  # sysexits.h: EX_TEMPFAIL
 EXIT_REJECTED = 76
+
+_WAYS_OUT = {
+    errno.EACCES: "give this user the right to it, or choose another place",
+    errno.EDQUOT: "free some space, or choose another place",
+    errno.ENOENT: "put it back, or name another one",
+    errno.ENOSPC: "free some space, or choose another place",
+    errno.EPERM: "give this user the right to it, or choose another place",
+    errno.EROFS: "make it writable, or choose another place",
+}
 
 
 class UserError(Exception):
@@ -28,3 +38,21 @@ class UserError(Exception):
             cls.code = code
         if exit_status is not None:
             cls.exit_status = exit_status
+
+
+class SystemRefusedError(UserError, code="SYSTEM_REFUSED"):
+    """The operating system does not let us use a file, a folder or an address."""
+
+    @classmethod
+    def of(cls, error: OSError) -> "SystemRefusedError":
+        """What the system said, with the way out where there is one that always fits."""
+        way_out = _WAYS_OUT.get(error.errno or 0)
+        return cls("; ".join(filter(None, [in_words(error), way_out])))
+
+
+def in_words(error: OSError) -> str:
+    """What the system refused and at which path, without the error's number and class."""
+    if not error.strerror:
+        return str(error)
+    said = error.strerror[0].lower() + error.strerror[1:]
+    return f"{error.filename}: {said}" if error.filename else said

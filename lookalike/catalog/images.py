@@ -22,7 +22,7 @@ from PIL import features as pillow_features
 
 from lookalike.catalog.dead_letters import Reason
 from lookalike.catalog.product import Crop, check_crop
-from lookalike.errors import EXIT_BAD_DATA, UserError
+from lookalike.errors import EXIT_BAD_DATA, UserError, in_words
 
 ANIMATED = "ANIMATED"
 LOW_INFO = "LOW_INFO"
@@ -129,8 +129,10 @@ def read_original(uri: str, *, sha256: str = "", limits: ImageLimits = ImageLimi
     """
     try:
         data = _read_regular_file(uri, limits.max_bytes)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise ImageRejected(Reason.MISSING_FILE, str(error)) from error
+    except OSError as error:
+        raise ImageRejected(Reason.MISSING_FILE, in_words(error)) from error
+    except ValueError as error:
+        raise ImageRejected(Reason.MISSING_FILE, "the path must hold no NUL") from error
     if sha256 and (found := hashlib.sha256(data).hexdigest()) != sha256.lower():
         raise ImageRejected(Reason.CHECKSUM, f"the manifest states sha256 {sha256}, the file has {found}")
     return data
@@ -190,7 +192,7 @@ def _damage_rejected(expected: str) -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageRejected(Reason.TOO_LARGE, str(error)) from error
     except _DAMAGE as error:
-        raise ImageRejected(Reason.TRUNCATED, f"expected {expected}: {type(error).__name__}: {error}") from error
+        raise ImageRejected(Reason.TRUNCATED, f"expected {expected}: {error}") from error
 
 
 def _check_num_bytes(num_bytes: int, max_bytes: int) -> None:
@@ -202,7 +204,7 @@ def _accepted_format(data: bytes, formats: tuple[str, ...]) -> str:
     found = next((name for name, sign in _SIGNATURES.items() if re.match(sign, data, re.DOTALL)), None)
     expected = f"expected {', '.join(formats)}"
     if found is None:
-        raise ImageRejected(Reason.NOT_IMAGE, f"{expected}, got bytes that start {data[:16]!r}")
+        raise ImageRejected(Reason.NOT_IMAGE, f"{expected}, got a file that begins with the bytes {data[:8].hex(' ')}")
     if found not in formats:
         raise ImageRejected(Reason.UNSUPPORTED_FORMAT, f"{expected}, got {found}")
     return found

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pyarrow_hotfix
 
 from lookalike.catalog.dead_letters import DataError
+from lookalike.errors import in_words
 
 # pyarrow 10 unpickles the type of a column, so that opening a stranger's file runs its code (CVE-2023-47248).
 pyarrow_hotfix.install()
@@ -47,7 +48,9 @@ def read_manifest(path: Path) -> Iterator[ManifestRow]:
         raise DataError(f"a manifest must be one of {', '.join(MANIFEST_SUFFIXES)}, got {path}")
     try:
         yield from reader(path)
-    except (OSError, pa.ArrowException) as error:
+    except OSError as error:
+        raise DataError(f"the manifest {path} must be readable: {in_words(error)}") from error
+    except pa.ArrowException as error:
         raise DataError(f"the manifest {path} must be readable: {error}") from error
 
 

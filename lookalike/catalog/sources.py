@@ -21,6 +21,7 @@ from lookalike.catalog.dead_letters import DataError, DeadLetter, Reason
 from lookalike.catalog.manifests import MANIFEST_SUFFIXES, ManifestRow, read_manifest
 from lookalike.catalog.product import COLUMNS, FIELDS, CatalogImage, Field, Kind, parse_crop, parse_price
 from lookalike.catalog.taxonomy import SEPARATOR, CategoryId, parse_category, rename_category
+from lookalike.errors import in_words
 
 ATTRIBUTE_PREFIX = "attr:"
 
@@ -227,7 +228,7 @@ def _walk(root: Path, span: str) -> Iterator[CatalogImage | DeadLetter]:
 
 
 def _refuse_unreadable(error: OSError) -> None:
-    raise DataError(f"every folder of a source must be readable: {error}") from error
+    raise DataError(f"every folder of a source must be readable: {in_words(error)}") from error
 
 
 def _relative(path: Path, root: Path) -> str:
@@ -321,8 +322,8 @@ def _locate(image: str, root: Path) -> tuple[str, Path]:
         raise _UnusableError(Reason.OUTSIDE_ROOT, f"image must stay inside its root, got {image}")
     try:
         path = (root / image_id).resolve(strict=True)
-    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-        raise _UnusableError(Reason.MISSING_FILE, f"image must be a file: {error}") from None
+    except (OSError, RuntimeError):  # RuntimeError: links in a circle
+        raise _UnusableError(Reason.MISSING_FILE, f"image must be a file that can be reached, got {image}") from None
     if not path.is_relative_to(root):
         raise _UnusableError(Reason.OUTSIDE_ROOT, f"image must stay inside its root, {image} is a link out of it")
     if not path.is_file():

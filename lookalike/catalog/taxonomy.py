@@ -90,6 +90,6 @@ def _refuse_lookalike_siblings(nodes: Iterable[tuple[str, ...]]) -> None:
     for path in sorted(nodes):
         key = (*path[:-1], unicodedata.normalize("NFC", path[-1]).casefold())
         if key in seen:
-            names = [SEPARATOR.join(seen[key]), SEPARATOR.join(path)]
+            names = f"{SEPARATOR.join(seen[key])!r} and {SEPARATOR.join(path)!r}"
             raise ValueError(f"sibling categories must differ by more than case or Unicode form, got {names}")
         seen[key] = path

@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+
+from lookalike.errors import UserError
 
 # Beside the answer, which alone goes to standard output.
 console = Console(stderr=True)
@@ -31,6 +34,19 @@ def watched_nodes() -> Iterator[Callable[[str], None]]:
             status.update(node)
 
         yield on_node
+
+
+def logs_to_console() -> None:
+    """Sends what is logged as a warning or worse to where messages go."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+
+
+def tell_error(error: UserError, as_json: bool) -> None:
+    """Prints one line for people, and for programs one document on standard output, as every answer is."""
+    message = " ".join(str(error).split())
+    console.print(f"[bold red]error:[/] {escape(message)} {escape(f'[{error.code}]')}", highlight=False, soft_wrap=True)
+    if as_json:
+        print_json({"error": {"code": error.code, "message": message}})
 
 
 def tell(told: dict[str, Any], as_json: bool, title: str) -> None:

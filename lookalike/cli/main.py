@@ -1,22 +1,25 @@
 """The `lookalike` command: parse, build settings, call one function. Heavy imports wait for who needs them."""
 
-import logging
 import os
+import sys
 import warnings
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
 from lookalike.cli import doctor, pipelines, review, search
+from lookalike.cli.console import logs_to_console, tell_error
+from lookalike.errors import EXIT_USAGE, SystemRefusedError, UserError
 
-app = typer.Typer(
-    help="Daily-retrained visual search for product catalogues.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=False)
 for group in (pipelines, search, doctor):
     app.add_typer(group.group)
 app.add_typer(review.group, name="review")
+
+
+class WrongUsageError(UserError, code="WRONG_USAGE", exit_status=EXIT_USAGE):
+    """A command line that is not one of ours."""
 
 
 def main() -> None:
@@ -25,5 +28,39 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what matters is raised; the rest is about absent GPUs
     warnings.filterwarnings("ignore", category=FutureWarning)  # Google's clients, of every Python 3.10
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    app()
+    logs_to_console()
+    sys.exit(_exit_status())
+
+
+def _exit_status() -> int:
+    """Runs the command; what a user can mend ends with one line, anything else is a defect and keeps its traceback."""
+    told: UserError
+    try:
+        return int(app(standalone_mode=False) or 0)
+    except UserError as error:
+        told = error
+    except typer.TyperException as error:
+        told = WrongUsageError(f"{error.format_message().rstrip('.')}; `--help` lists what is expected")
+    except OSError as error:
+        told = SystemRefusedError.of(error)
+    # From the words themselves: a command line that cannot be parsed is told to programs as well.
+    tell_error(told, as_json="--json" in sys.argv)
+    return told.exit_status
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lookalike {version('lookalike')}")
+        raise typer.Exit
+
+
+@app.callback()
+def lookalike(
+    context: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Daily-retrained visual search for product catalogues."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lookalike.cli.app import ROOT, AsJson, Root, failures_told, open_root, remember, settings_of
+from lookalike.cli.app import ROOT, AsJson, Root, open_root, settings_of
 from lookalike.cli.console import console, print_json, tell, tell_rows, watched_nodes
 from lookalike.errors import EXIT_AWAITING_REVIEW, EXIT_REJECTED
 
@@ -20,13 +20,10 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Draw a catalogue, train, let simulated raters judge, promote, serve and search: everything once."""
-    with failures_told():
-        from lookalike.local.demo import run_demo
+    from lookalike.local.demo import run_demo
 
-        settings = settings_of("demo", set_)
-        workspace = remember(root, "demo", set_, settings)
-        with watched_nodes() as on_node:
-            told = run_demo(workspace, settings, on_node)
+    with watched_nodes() as on_node:
+        told = run_demo(root, set_ or [], on_node)
     tell(told, as_json, title="What the demo did")
     if not as_json:
         console.print(f"Report: {root / 'report.html'}   pictures: {root / 'neighbours.png'}")
@@ -44,23 +41,25 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Train on a catalogue and put the candidate before people. Ends with 75 while it awaits their decision."""
-    with failures_told():
-        from lookalike.catalog.sources import fingerprint, open_source
+    from lookalike.catalog.sources import fingerprint, open_source
 
-        settings = settings_of(config, set_)
-        # Before the half minute that TFX takes to import: what is wrong with the source is told at once.
-        day = fingerprint(open_source(data, window_spans=settings.ingest.window_spans))
-        from lookalike.local.runs import candidate_state, train
+    settings = settings_of(config, set_)
+    # Before the half minute that TFX takes to import: what is wrong with the source is told at once.
+    day = fingerprint(open_source(data, window_spans=settings.ingest.window_spans))
+    from lookalike.local.runs import Request, candidate_state, train
+    from lookalike.local.workspace import Workspace
 
-        workspace = remember(root, config, set_, settings)
-        with watched_nodes() as on_node:
-            training = train(workspace, settings, data, day, by, on_node)
-        state = candidate_state(workspace, training.candidate)
+    workspace = Workspace(root, settings)
+    with watched_nodes() as on_node:
+        training = train(workspace, settings, Request(data, day, by, config, set_ or []), on_node)
+    state = candidate_state(workspace, training.candidate)
     told = {
         "candidate": training.candidate.candidate_id,
         "state": state,
         "round": training.candidate.round_id,
         "refusals": list(training.candidate.refusals),
+        "submitted_by": training.candidate.submitted_by,
+        "stands": list(training.candidate.stands),
         "evaluation": f"{training.candidate.evaluation_uri}/page.html",
         "worked": list(training.run.worked),
         "cached": list(training.run.cached),
@@ -86,13 +85,12 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Turn a blessed candidate into the release that serves. Ends with 75 while undecided, 76 when rejected."""
-    with failures_told():
-        workspace, settings = open_root(root)
-        from lookalike.local.runs import find_candidate
-        from lookalike.local.runs import promote as promote_candidate
+    workspace, settings = open_root(root)
+    from lookalike.local.runs import find_candidate
+    from lookalike.local.runs import promote as promote_candidate
 
-        with watched_nodes() as on_node:
-            promotion = promote_candidate(workspace, settings, find_candidate(workspace, candidate), on_node)
+    with watched_nodes() as on_node:
+        promotion = promote_candidate(workspace, settings, find_candidate(workspace, candidate), on_node)
     release = promotion.release
     told = {
         "version": release.version,
@@ -115,9 +113,8 @@ def compile_(
     as_json: AsJson = False,
 ) -> None:
     """Compile both pipelines for Kubeflow Pipelines / Vertex; needs a checkout, as building the image does."""
-    with failures_told():
-        # A script, not a package: another distribution owns the import name `kubeflow`.
-        script = Path(__file__).parents[2] / "kubeflow" / "compile.py"
-        compile_pipelines = runpy.run_path(str(script))["compile_pipelines"]
-        paths = compile_pipelines(settings_of(config, set_), output_dir=output, image=image, root=pipeline_root)
+    # A script, not a package: another distribution owns the import name `kubeflow`.
+    script = Path(__file__).parents[2] / "kubeflow" / "compile.py"
+    compile_pipelines = runpy.run_path(str(script))["compile_pipelines"]
+    paths = compile_pipelines(settings_of(config, set_), output_dir=output, image=image, root=pipeline_root)
     tell({path.stem: str(path) for path in paths}, as_json, title="Compiled")

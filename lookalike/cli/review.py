@@ -2,25 +2,27 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lookalike.cli.app import ROOT, AsJson, Root, failures_told, open_root
+from lookalike.cli.app import ROOT, AsJson, Root, open_root
 from lookalike.cli.console import plain, print_json, tell, tell_rows
 
-group = typer.Typer(help="Judge candidates and decide on them.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from lookalike.review.rounds import Answer
+
+group = typer.Typer(help="Judge candidates and decide on them.")
 
 
 @group.command("list")
 def review_list(root: Root = ROOT, as_json: AsJson = False) -> None:
     """List the review rounds, newest first."""
-    with failures_told():
-        from lookalike.review.overview import list_rounds
+    from lookalike.review.overview import list_rounds
 
-        workspace, _ = open_root(root)
-        with workspace.review_session() as session:
-            rows = [plain(asdict(summary)) for summary in list_rounds(session)]
+    workspace, _ = open_root(root)
+    with workspace.review_session() as session:
+        rows = [plain(asdict(summary)) for summary in list_rounds(session)]
     if as_json:
         return print_json(rows)
     shown = ("round_id", "candidate_id", "kind", "state", "verdict", "simulated", "judgements", "open_votes")
@@ -34,14 +36,13 @@ def review_show(
     as_json: AsJson = False,
 ) -> None:
     """Show a round: its candidate, what is still to judge, and the outcome once it is known."""
-    with failures_told():
-        from lookalike.review.overview import describe_round
-        from lookalike.review.rounds import pending_tasks
+    from lookalike.review.overview import describe_round
+    from lookalike.review.rounds import pending_tasks
 
-        workspace, _ = open_root(root)
-        with workspace.review_session() as session:
-            details = describe_round(session, round_id)
-            pending = [_task(task) for task in pending_tasks(session, round_id)]
+    workspace, _ = open_root(root)
+    with workspace.review_session() as session:
+        details = describe_round(session, round_id)
+        pending = [_task(task) for task in pending_tasks(session, round_id)]
     told = plain(asdict(details)) | {"pending_tasks": pending}
     if as_json:
         return print_json(told)
@@ -58,21 +59,19 @@ def review_judge(
     as_json: AsJson = False,
 ) -> None:
     """Record one judgement; saying the same again changes nothing."""
-    with failures_told():
-        from lookalike.review.rounds import CANT_JUDGE, record_judgement
+    from lookalike.review.rounds import record_judgement
 
-        workspace, _ = open_root(root)
-        with workspace.review_session() as session:
-            try:
-                judgement = record_judgement(
-                    session,
-                    task_id,
-                    rater=rater,
-                    answer=CANT_JUDGE if answer == CANT_JUDGE else int(answer),
-                    idempotency_key=f"{rater}:{task_id}",
-                )
-            except ValueError as error:
-                raise typer.BadParameter(str(error)) from error
+    if not rater.strip():
+        raise typer.BadParameter("--rater must name who judges, got nothing")
+    given = _parse_answer(answer)
+    workspace, _ = open_root(root)
+    with workspace.review_session() as session:
+        try:
+            judgement = record_judgement(
+                session, task_id, rater=rater, answer=given, idempotency_key=f"{rater}:{task_id}"
+            )
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
     tell(plain(asdict(judgement)), as_json, title="Recorded")
 
 
@@ -86,12 +85,11 @@ def review_simulate(
     as_json: AsJson = False,
 ) -> None:
     """Let simulated raters judge a round. It is marked as simulated from then on, and so is its decision."""
-    with failures_told():
-        from lookalike.review.simulated_raters import judge_round
+    from lookalike.review.simulated_raters import judge_round
 
-        workspace, _ = open_root(root)
-        with workspace.review_session() as session:
-            recorded = judge_round(session, round_id, num_raters=raters, error_rate=error_rate, seed=seed)
+    workspace, _ = open_root(root)
+    with workspace.review_session() as session:
+        recorded = judge_round(session, round_id, num_raters=raters, error_rate=error_rate, seed=seed)
     tell({"round": round_id, "simulated_judgements": recorded}, as_json, title="Simulated")
 
 
@@ -119,6 +117,16 @@ def review_reject(
     _decide(root, round_id, "reject", by, reason, as_json)
 
 
+def _parse_answer(text: str) -> "Answer":
+    from lookalike.review.rounds import CANT_JUDGE
+
+    if text == CANT_JUDGE:
+        return CANT_JUDGE
+    if not text.isdecimal():
+        raise typer.BadParameter(f"an answer is a number or {CANT_JUDGE}, got {text}")
+    return int(text)
+
+
 def _task(task: Any) -> dict[str, Any]:
     """Where a rater finds the pictures, and what may be answered."""
     return {
@@ -131,18 +139,17 @@ def _task(task: Any) -> dict[str, Any]:
 
 
 def _decide(root: Path, round_id: int, verdict: Any, by: str, reason: str, as_json: bool) -> None:
-    with failures_told():
-        from lookalike.review.decisions import decide, load_or_create_signing_key
+    from lookalike.review.decisions import decide, load_or_create_signing_key
 
-        workspace, settings = open_root(root)
-        with workspace.review_session() as session:
-            decision = decide(
-                session,
-                round_id,
-                verdict,
-                decided_by=by,
-                reason=reason,
-                signing_key=load_or_create_signing_key(workspace.signing_key),
-                valid_days=settings.review.expiry_days,
-            )
+    workspace, settings = open_root(root)
+    with workspace.review_session() as session:
+        decision = decide(
+            session,
+            round_id,
+            verdict,
+            decided_by=by,
+            reason=reason,
+            signing_key=load_or_create_signing_key(workspace.signing_key),
+            valid_days=settings.review.expiry_days,
+        )
     tell(plain(asdict(decision)), as_json, title="Decision")

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lookalike.cli.app import ROOT, AsJson, Root, failures_told, open_root
+from lookalike.cli.app import ROOT, AsJson, Root, open_root, open_store
 from lookalike.cli.console import console, metrics_table, print_json, tell, tell_rows
 
 group = typer.Typer()
@@ -17,36 +17,34 @@ group = typer.Typer()
 def serve(
     root: Root = ROOT,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of the search service.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the search service.")] = 8080,
     encoder: Annotated[str, typer.Option(help="grpc://host:port of a TF Serving; in process when left out.")] = "",
 ) -> None:
     """Serve search on the current release, and on those that follow, until Ctrl-C."""
-    with failures_told():
-        from lookalike.http.server import serve_until_signal
-        from serving.search_service import serve as start
+    from lookalike.http.server import serve_until_signal
+    from serving.search_service import serve as start
 
-        workspace, _ = open_root(root)
-        server = start(workspace.releases.root, host=host, port=port, encoder_url=encoder or None)
-        console.print(f"Search page and API: {server.url}   (Ctrl-C stops it)", soft_wrap=True)
-        serve_until_signal(server)
+    server = start(open_store(root).root, host=host, port=port, encoder_url=encoder or None)
+    console.print(f"Search page and API: {server.url}   (Ctrl-C stops it)", soft_wrap=True, markup=False)
+    serve_until_signal(server)
 
 
 @group.command("serve-model")
 def serve_model(
     root: Root = ROOT,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    grpc_port: Annotated[int, typer.Option(help="Port of the gRPC API.")] = 8500,
-    rest_port: Annotated[int, typer.Option(help="Port of the REST API.")] = 8501,
+    grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the gRPC API.")] = 8500,
+    rest_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the REST API.")] = 8501,
 ) -> None:
     """Serve the encoder by TF Serving's gRPC and REST API, as a stock tensorflow/serving would."""
-    with failures_told():
-        from lookalike.http.server import serve_until_signal
-        from serving.model_server import serve as start
+    from lookalike.http.server import serve_until_signal
+    from serving.model_server import serve as start
 
-        workspace, _ = open_root(root)
-        server = start(workspace.releases.root / "encoder", "encoder", grpc_port, rest_port, host=host)
-        console.print(f"gRPC {host}:{server.grpc_port}, REST {server.rest_url}   (Ctrl-C stops it)", soft_wrap=True)
-        serve_until_signal(server)
+    server = start(open_store(root).root / "encoder", "encoder", grpc_port, rest_port, host=host)
+    console.print(
+        f"gRPC {server.grpc_address}, REST {server.rest_url}   (Ctrl-C stops it)", soft_wrap=True, markup=False
+    )
+    serve_until_signal(server)
 
 
 @group.command()
@@ -58,13 +56,16 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Show the products that look like a photo."""
-    with failures_told():
-        from serving.search_service import SearchParameters, SearchRequest, search_release
-        from serving.searcher import load_release
+    from serving.search_service import SearchParameters, SearchRequest, search_release
+    from serving.searcher import load_release
 
-        release = _release(root)
-        request = SearchRequest(image.read_bytes(), SearchParameters(k=k, category=category))
-        found = search_release(load_release(release), request)
+    try:
+        parameters = SearchParameters(k=k, category=category)
+    except ValueError as error:
+        raise typer.BadParameter(f"--category must be a path such as 'Clothing > Tops', got {category!r}") from error
+    release = _release(root)
+    request = SearchRequest(image.read_bytes(), parameters)
+    found = search_release(load_release(release), request)
     if as_json:
         return print_json(found)
     table = Table("rank", "score", "product", "category", "title", title=f"Release {found['release']}")
@@ -81,20 +82,19 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure labelled photos against the gallery of the current release."""
-    with failures_told():
-        from lookalike.quality.baselines import colour_embeddings
-        from lookalike.quality.evaluation import evaluate_baseline, evaluate_release, read_queries
+    from lookalike.quality.baselines import colour_embeddings
+    from lookalike.quality.evaluation import evaluate_baseline, evaluate_release, read_queries
 
-        _, settings = open_root(root)
-        release = _release(root)
-        queries = read_queries(data, int(release.manifest.facts["longest_side_px"]))
-        rows = {f"release {release.version}": evaluate_release(release, queries)}
-        if baselines:
-            from trainer.untrained import untrained_encoder
+    _, settings = open_root(root)
+    release = _release(root)
+    queries = read_queries(data, int(release.manifest.facts["longest_side_px"]))
+    rows = {f"release {release.version}": evaluate_release(release, queries)}
+    if baselines:
+        from trainer.untrained import untrained_encoder
 
-            untrained = untrained_encoder(settings.model, settings.training.seed)
-            rows["untrained network"] = evaluate_baseline(release, queries, untrained)
-            rows["colour histogram"] = evaluate_baseline(release, queries, colour_embeddings)
+        untrained = untrained_encoder(settings.model, settings.training.seed)
+        rows["untrained network"] = evaluate_baseline(release, queries, untrained)
+        rows["colour histogram"] = evaluate_baseline(release, queries, colour_embeddings)
     if as_json:
         return print_json({"num_queries": len(queries.rows), "num_unusable": queries.num_unusable, "metrics": rows})
     Console().print(metrics_table(rows))
@@ -105,19 +105,18 @@ def evaluate(
 @group.command()
 def releases(root: Root = ROOT, as_json: AsJson = False) -> None:
     """List the releases, the one that serves marked."""
-    with failures_told():
-        workspace, _ = open_root(root)
-        current = workspace.releases.current()
-        rows = [
-            {
-                "version": release.version,
-                "serving": current is not None and release.version == current.version,
-                "candidate": release.manifest.facts["candidate_id"],
-                "decision": release.decision_id,
-                "simulated": release.manifest.facts["simulated"],
-            }
-            for release in workspace.releases.releases()
-        ]
+    store = open_store(root)
+    current = store.current()
+    rows = [
+        {
+            "version": release.version,
+            "serving": current is not None and release.version == current.version,
+            "candidate": release.manifest.facts["candidate_id"],
+            "decision": release.decision_id,
+            "simulated": release.manifest.facts["simulated"],
+        }
+        for release in store.releases()
+    ]
     tell_rows(rows, as_json, title="Releases")
 
 
@@ -128,16 +127,14 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Let an earlier release serve again."""
-    with failures_told():
-        workspace, _ = open_root(root)
-        release = workspace.releases.rollback(to)
+    release = open_store(root).rollback(to)
     tell({"version": release.version, "directory": str(release.directory)}, as_json, title="Serving now")
 
 
 def _release(root: Path) -> Any:
     from lookalike.release.manifest import ReleaseError
 
-    release = open_root(root)[0].releases.current()
+    release = open_store(root).current()
     if release is None:
         raise ReleaseError(f"expected a release in {root}, nothing was promoted yet")
     return release

@@ -95,7 +95,9 @@ def _draw(workspace: Workspace, settings: Settings) -> Path:
 def _review(workspace: Workspace, settings: Settings, training: Training) -> None:
     candidate = training.candidate
     if candidate.round_id is None:
-        raise DecisionRejected(f"candidate {candidate.candidate_id} was refused offline: {candidate.refusals}")
+        raise DecisionRejected(
+            f"candidate {candidate.candidate_id} was refused offline: {'; '.join(candidate.refusals)}"
+        )
     if candidate_state(workspace, candidate) != CandidateState.AWAITING_REVIEW:
         return
     with workspace.review_session() as session:

@@ -17,6 +17,8 @@ from tfx.dsl.compiler.compiler import Compiler
 from tfx.dsl.compiler.constants import PIPELINE_RUN_ID_PARAMETER_NAME
 from tfx.orchestration.portable.runtime_parameter_utils import substitute_runtime_parameter
 
+from lookalike.local.metadata import open_metadata
+
 # Beam's default runner would first look for another one, Prism, on the network. The image is never started: naming one
 # keeps TFX from packing itself up for workers that do not exist.
 IN_PROCESS = ("--runner=FnApiRunner", "--sdk_container_image=none")
@@ -59,7 +61,7 @@ def run_pipeline(pipeline: tfx.dsl.Pipeline, metadata: Path, on_node: Callable[[
       metadata: the SQLite file.
       on_node: called with the id of each node as it starts.
     """
-    store = MetadataStore(tfx.orchestration.metadata.sqlite_metadata_connection_config(str(metadata)))
+    store = open_metadata(metadata)
     _close_killed_executions(store, Path(pipeline.pipeline_info.pipeline_root))
     run_id = str(uuid.uuid4())
     with _started_nodes(on_node):
@@ -74,7 +76,7 @@ def output_uris(metadata: Path, node: str) -> list[str]:
     """
     if not metadata.exists():
         return []
-    store = MetadataStore(tfx.orchestration.metadata.sqlite_metadata_connection_config(str(metadata)))
+    store = open_metadata(metadata)
     context = store.get_context_by_type_and_name("node", node)
     executions = [] if context is None else store.get_executions_by_context(context.id)
     ended_well = [one.id for one in executions if one.last_known_state in (Execution.COMPLETE, Execution.CACHED)]

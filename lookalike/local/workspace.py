@@ -22,6 +22,10 @@ class NoWorkspaceError(UserError, code="NO_WORKSPACE", exit_status=EXIT_USAGE):
     """There is no workspace at a root."""
 
 
+class WorkspaceDamagedError(UserError, code="WORKSPACE_DAMAGED"):
+    """A file that a run left in a workspace is not what was written."""
+
+
 class WorkspaceBusyError(UserError, code="WORKSPACE_BUSY"):
     """Another run is at work in the same root."""
 
@@ -100,14 +104,14 @@ def open_workspace(root: Path) -> tuple[Workspace, Settings]:
 
     Raises:
       NoWorkspaceError: no run has been there, or none that put a candidate before people.
+      WorkspaceDamagedError: what it left cannot be read.
       SettingsError: what is remembered there are no settings of this version.
     """
     remembered = root / SETTINGS_FILE
     if not remembered.exists():
         raise NoWorkspaceError(f"expected a workspace at {root}, found no {SETTINGS_FILE}; start with `lookalike run`")
-    document = json.loads(remembered.read_text())
     try:
-        settings = load_settings(document["config"], document["overrides"])
+        settings = load_settings(*_read_remembered(remembered))
     except SettingsError as error:
         raise SettingsError(f"{remembered}: {error}; a new `lookalike run` replaces what it remembers") from error
     return Workspace(root, settings), settings
@@ -125,3 +129,15 @@ def open_releases(root: Path) -> ReleaseStore:
             f"expected a workspace at {root}, found no {workspace.releases.root.name}; start with `lookalike run`"
         )
     return workspace.releases
+
+
+def _read_remembered(path: Path) -> tuple[str, list[str]]:
+    """What `Workspace.remember` wrote."""
+    try:
+        document = json.loads(path.read_text())
+        return str(document["config"]), [str(override) for override in document["overrides"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise WorkspaceDamagedError(
+            f"{path} must be the JSON that a run wrote, it is damaged; restore it from a backup, "
+            "or repeat the last `lookalike run` with its --config and --set, which writes it again"
+        ) from error

@@ -192,7 +192,8 @@ class ReleaseStore:
 
     def _existing(self, version: int) -> int:
         if version not in self._published():
-            raise ReleaseError(f"version must be one of the releases {self._published()}, got {version}")
+            published = ", ".join(map(str, self._published())) or "none yet"
+            raise ReleaseError(f"version must be one of the releases in {self.root}: {published}; got {version}")
         return version
 
     def _of_decision(self, decision_id: str) -> Release | None:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -36,6 +36,10 @@ class Verdict(Word):
 
     BLESS = "bless"
     REJECT = "reject"
+
+
+class SigningKeyError(UserError, code="SIGNING_KEY_UNUSABLE"):
+    """The key that decisions are signed with is not safe, or is none."""
 
 
 class DecisionRefused(ReviewError, code="VERDICT_REFUSED"):  # noqa: N818
@@ -91,7 +95,9 @@ class Decision:
         try:
             return _DECISION.validate_json(text)
         except ValidationError as error:
-            raise DecisionInvalid(f"expected a decision document, got {error}") from error
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the document"
+            raise DecisionInvalid(f"expected a decision document, but in {where}: {first['msg'].lower()}") from error
 
     def signed_bytes(self) -> bytes:
         """What the signature covers: everything but itself."""
@@ -219,16 +225,28 @@ def load_or_create_signing_key(path: Path) -> Ed25519PrivateKey:
     """The private key at `path` (mode 0600); the public one lies beside it as `<name>.pub`.
 
     Raises:
-        PermissionError: others than its owner may read the private key.
+        SigningKeyError: others than its owner may read the private key, or it is none.
     """
     if not path.exists():
         _create_private_key(path)
-    if path.stat().st_mode & 0o077:
-        raise PermissionError(f"{path} must be readable by its owner only (chmod 600)")
-    key = load_pem_private_key(path.read_bytes(), password=None)
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError(f"{path} must hold an Ed25519 private key, got {type(key).__name__}")
+    key = load_signing_key(path)
     _publish(key.public_key(), public_key_path(path))
+    return key
+
+
+def load_signing_key(path: Path) -> Ed25519PrivateKey:
+    """The private key at `path`; raises SigningKeyError as `load_or_create_signing_key` does."""
+    if path.stat().st_mode & 0o077:
+        raise SigningKeyError(f"{path} must be readable by its owner only; run `chmod 600 {path}`")
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it wants a password
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise SigningKeyError(
+            f"{path} must hold an Ed25519 private key without a password, got something else; restore it from a "
+            "backup, or delete it for a new one: blessings that were not promoted yet must then be given again"
+        )
     return key
 
 

@@ -382,7 +382,10 @@ def _check_answer(task: Task, answer: Answer) -> None:
 
 def _replay(stored: JudgementRow, task_id: int, rater: str, answer: Answer) -> Judgement:
     if (stored.task_id, stored.rater, stored.answer) != (task_id, rater, str(answer)):
-        raise JudgementConflict("an idempotency key names one judgement, got it again with other contents")
+        raise JudgementConflict(
+            f"{stored.rater} answered task {stored.task_id} with {stored.answer}, got {answer} for task {task_id} now: "
+            "a judgement stays as it was given"
+        )
     return _judgement(stored)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from lookalike.review.evidence import Evidence, EvidenceQuery, EvidenceResult, read_evidence
-from lookalike.review.rounds import RoundKind, Task, load_round, next_task, record_judgement
+from lookalike.review.rounds import ReviewError, RoundKind, Task, load_round, next_task, record_judgement
 
 _SAME_PRODUCT = 2
 _SAME_CATEGORY = 1
@@ -37,11 +37,11 @@ def judge_round(
     result goes wrong with probability `error_rate`. An interrupted call is completed by the next one.
 
     Raises:
-        ValueError: fewer raters than votes a task wants, so that the round could never be completed.
+        ReviewError: fewer raters than votes a task wants, so that the round could never be completed.
     """
     row = load_round(session, round_id)
     if num_raters < row.votes_per_task:
-        raise ValueError(f"num_raters must be at least votes_per_task {row.votes_per_task}, got {num_raters}")
+        raise ReviewError(f"round {round_id} needs at least {row.votes_per_task} raters, one a vote, got {num_raters}")
     truth = _truth_by_image(read_evidence(Path(row.evidence_dir)))
     waiting = deque(f"simulated-{number}" for number in range(1, num_raters + 1))
     judged = 0

@@ -23,10 +23,12 @@ from sqlalchemy import (
     create_engine,
     event,
 )
-from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.engine import URL, Connection, ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, sessionmaker
 
 from lookalike.configs.settings import ReviewSettings
+from lookalike.errors import UserError
 from lookalike.review.evidence import MAX_NAME_LENGTH
 
 _SQLITE_LOCK_TIMEOUT_MS = 30_000
@@ -46,6 +48,10 @@ _COMPARISONS = {
     "maximum": "<=",
     "exclusiveMaximum": "<",
 }  # JSON Schema's words
+
+
+class ReviewStoreError(UserError, code="REVIEW_STORE_UNUSABLE"):
+    """The review's database cannot be reached, read or written."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -175,8 +181,19 @@ class DecisionRow(Table):
 
 
 def open_store(url: str) -> sessionmaker[Session]:
-    """Connects to `sqlite:///path` or `postgresql://…`, creating the file and the tables where they are missing."""
-    engine = _engine(make_url(url))
+    """Connects to `sqlite:///path` or `postgresql://…`, creating the file and the tables where they are missing.
+
+    Raises:
+      ReviewStoreError: the database cannot be used; now, or whenever a session finds out.
+    """
+    try:
+        engine = _engine(make_url(url))
+    except (ArgumentError, ImportError) as error:
+        raise ReviewStoreError(
+            "review.database_url must look like sqlite:///path or postgresql+psycopg://user@host/database, "
+            f"got one of another form: {url.partition(':')[0]}:…"
+        ) from error
+    event.listen(engine, "handle_error", _tell_what_was_refused)
     with engine.connect().execution_options(**_WRITE) as connection, connection.begin():
         Table.metadata.create_all(connection)
     return sessionmaker(engine)
@@ -224,8 +241,8 @@ def _log_ahead(connection: Any) -> None:
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
         else:
@@ -234,3 +251,17 @@ def _log_ahead(connection: Any) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
+
+
+def _tell_what_was_refused(context: ExceptionContext) -> None:
+    """Raises ReviewStoreError for what a user can mend; a broken constraint or a wrong query stays a defect."""
+    refused = context.sqlalchemy_exception
+    if type(refused) not in (DatabaseError, OperationalError) or context.engine is None:
+        return
+    url = context.engine.url
+    where = url.database if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+    reason = str(context.original_exception).strip().partition("\n")[0]
+    raise ReviewStoreError(
+        f"the review's database {where} cannot be used: {reason}; make it reachable and writable, "
+        "or restore it from a backup"
+    )

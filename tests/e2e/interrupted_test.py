@@ -81,7 +81,7 @@ def test_a_second_run_in_the_same_root_is_refused(unbroken: Any) -> None:
     with workspace.locked():
         result = unbroken.lookalike("promote")
     assert result.status == 1
-    assert "WorkspaceBusyError" in result.stderr
+    assert "WORKSPACE_BUSY" in result.stderr
 
 
 def test_a_judgement_edited_after_the_decision_stops_the_promotion(unbroken: Any) -> None:
@@ -96,7 +96,7 @@ def test_a_judgement_edited_after_the_decision_stops_the_promotion(unbroken: Any
         with sqlite3.connect(database) as connection:
             connection.execute("UPDATE judgement SET answer = ? WHERE id = 1", (stored,))
     assert result.status == 76
-    assert "DecisionInvalid" in result.stderr
+    assert "DECISION_INVALID" in result.stderr
     assert (unbroken.root / "releases" / "CURRENT").read_text() == before
 
 
@@ -106,7 +106,7 @@ def test_a_rejected_candidate_is_not_pushed(unbroken: Any) -> None:
     unbroken.judge_and_decide("reject")
     result = unbroken.lookalike("promote")
     assert result.status == 76
-    assert "DecisionRejected" in result.stderr
+    assert "REJECTED" in result.stderr
     assert (unbroken.root / "releases" / "CURRENT").read_text() == before
 
 

@@ -34,7 +34,7 @@ def test_training_ends_green_with_a_candidate_awaiting_review(story: Any) -> Non
 
 def test_a_pending_decision_pushes_nothing_and_says_so(story: Any) -> None:
     assert story.promote_too_early.status == 75
-    assert "DecisionPending" in story.promote_too_early.stderr
+    assert "AWAITING_REVIEW" in story.promote_too_early.stderr
 
 
 def test_a_blessing_is_promoted_and_marked_as_simulated(story: Any) -> None:
@@ -124,7 +124,7 @@ def test_releases_and_rollback_tell_what_serves(story: Any) -> None:
     assert (release["version"], release["serving"], release["simulated"]) == (1, True, True)
     refused = story.shop.lookalike("rollback", "--json")
     assert refused.status == 1
-    assert "ReleaseError" in refused.stderr
+    assert "RELEASE_REFUSED" in refused.stderr
 
 
 def test_doctor_finds_nothing_wrong(story: Any) -> None:

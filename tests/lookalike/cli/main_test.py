@@ -1,7 +1,9 @@
 """The command line as its user meets it, without the pipelines behind it."""
 
+import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -61,13 +63,16 @@ def test_every_command_of_the_manual_is_there() -> None:
 def test_wrong_usage_ends_with_2_and_one_line_of_why(arguments: list[str], tmp_path: Path) -> None:
     done = lookalike(*arguments, *(["--root", str(tmp_path)] if "--data" in arguments else []))
     assert done.returncode == 2
-    assert "Traceback" not in done.stderr
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: ")
 
 
 def test_a_command_without_a_workspace_says_how_to_make_one(tmp_path: Path) -> None:
     done = lookalike("releases", "--root", str(tmp_path))
     assert done.returncode == 2
-    assert "lookalike run" in done.stderr
+    told = f"expected a workspace at {tmp_path}, found no workspace.json; start with `lookalike run`"
+    assert done.stderr == f"error: {told} [NO_WORKSPACE]\n"
+    assert done.stdout == ""
 
 
 def test_a_setting_that_is_gone_does_not_stop_what_reads_releases_alone(tmp_path: Path) -> None:
@@ -84,3 +89,39 @@ def test_a_source_that_is_not_there_ends_with_65(tmp_path: Path) -> None:
     done = lookalike("run", "--data", str(tmp_path / "nowhere"), "--root", str(tmp_path / "root"))
     assert done.returncode == 65
     assert "nowhere" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "code", "words"),
+    [
+        (["releases"], 2, "NO_WORKSPACE", "found no workspace.json"),
+        (["run", "--data", "nowhere"], 65, "BAD_DATA", "nowhere"),
+        (["rollback", "--to", "one"], 2, "WRONG_USAGE", "'--to': Input should be a valid integer"),
+    ],
+)
+def test_an_error_is_one_json_document_with_a_code_for_programs(
+    arguments: list[str], status: int, code: str, words: str, tmp_path: Path
+) -> None:
+    done = lookalike(*arguments, "--json", "--root", str(tmp_path / "root"))
+    assert done.returncode == status
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == code
+    assert words in error["message"]
+    assert f"{error['message']} [{code}]" in done.stderr, "people are told as well"
+
+
+def test_what_the_system_refuses_is_told_by_path_and_way_out(tmp_path: Path) -> None:
+    (tmp_path / "workspace.json").mkdir()
+    done = lookalike("releases", "--root", str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr == f"error: {tmp_path / 'workspace.json'}: is a directory [SYSTEM_REFUSED]\n"
+
+
+def test_version_is_told() -> None:
+    assert lookalike("--version").stdout == f"lookalike {version('lookalike')}\n"
+
+
+def test_alone_it_shows_its_commands() -> None:
+    done = lookalike()
+    assert done.returncode == 0
+    assert "promote" in done.stdout

@@ -21,7 +21,14 @@ from lookalike.configs.settings import (
     TrainingSettings,
     load_settings,
 )
-from lookalike.local.workspace import NoWorkspaceError, Workspace, open_releases, open_workspace
+from lookalike.local.workspace import (
+    SETTINGS_FILE,
+    NoWorkspaceError,
+    Workspace,
+    WorkspaceDamagedError,
+    open_releases,
+    open_workspace,
+)
 from lookalike.release.store import Release
 
 DAY = "f" * 64
@@ -139,3 +146,16 @@ def test_where_neither_a_run_nor_a_release_was_there_is_no_workspace(tmp_path: P
         open_releases(tmp_path)
     (tmp_path / "metadata.sqlite").touch()
     assert open_releases(tmp_path).releases() == []
+
+
+@pytest.mark.parametrize(
+    "content", ['{"config": "de', "[]", '{"config": "demo"}', '{"config": "demo", "overrides": 3}']
+)
+def test_settings_that_cannot_be_read_are_named_with_the_way_out(tmp_path: Path, content: str) -> None:
+    (tmp_path / SETTINGS_FILE).write_text(content)
+    with pytest.raises(WorkspaceDamagedError) as refused:
+        open_workspace(tmp_path)
+    assert str(refused.value) == (
+        f"{tmp_path / SETTINGS_FILE} must be the JSON that a run wrote, it is damaged; restore it from a backup, "
+        "or repeat the last `lookalike run` with its --config and --set, which writes it again"
+    )

@@ -224,7 +224,7 @@ def test_rollback_to_what_is_not_there_is_refused(tmp_path):
     push(tmp_path, "yes-1")
     with pytest.raises(ReleaseError, match="rolling back needs a release older than the current one"):
         store.rollback()
-    with pytest.raises(ReleaseError, match=r"version must be one of the releases \[1\], got 7"):
+    with pytest.raises(ReleaseError, match=r"version must be one of the releases in \S+: 1; got 7"):
         store.rollback(7)
     assert store.current().version == 1
     with pytest.raises(ReleaseError, match="the release store must be a directory"):

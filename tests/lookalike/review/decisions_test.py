@@ -22,6 +22,7 @@ from lookalike.review.decisions import (
     DecisionPending,
     DecisionRefused,
     DecisionRejected,
+    SigningKeyError,
     Verdict,
     decide,
     find_decision,
@@ -216,8 +217,9 @@ def test_a_document_of_another_form_is_invalid(good_round: OpenedRound, make_dec
         "naive time": {**document, "expires_at": "2030-01-01T00:00:00"},
         "wrong verdict": {**document, "verdict": "maybe"},
     }
-    with pytest.raises(DecisionInvalid, match="expected a decision document"):
+    with pytest.raises(DecisionInvalid, match="expected a decision document") as refused:
         Decision.from_json(json.dumps(variants[text]) if text in variants else text)
+    assert len(str(refused.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("simulated_votes", [1, 4])
@@ -413,7 +415,18 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "signing.pem"
     load_or_create_signing_key(path)
     path.chmod(0o644)
-    with pytest.raises(PermissionError, match="chmod 600"):
+    with pytest.raises(SigningKeyError, match="chmod 600"):
+        load_or_create_signing_key(path)
+
+
+@pytest.mark.parametrize("content", ["", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
+def test_a_damaged_key_is_named_with_the_way_out(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "signing.pem"
+    path.touch(mode=0o600)
+    path.write_text(content)
+    with pytest.raises(
+        SigningKeyError, match=r"signing.pem must hold an Ed25519 private key.* restore it from a backup"
+    ):
         load_or_create_signing_key(path)
 
 

@@ -234,7 +234,7 @@ def test_the_same_click_again_returns_the_first_judgement(
 def test_a_key_is_not_reused_for_another_answer(session: Session, open_small_round: OpenRound, now: datetime) -> None:
     task = pending_tasks(session, open_small_round().round_id)[0]
     judge(session, task, "bo", 4, now, key="click")
-    with pytest.raises(JudgementConflict):
+    with pytest.raises(JudgementConflict, match=r"answered task .* a judgement stays as it was given"):
         judge(session, task, "bo", 2, now, key="click")
 
 

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from lookalike.review.evidence import Evidence
 from lookalike.review.outcome import assess
-from lookalike.review.rounds import OpenedRound, load_round
+from lookalike.review.rounds import OpenedRound, ReviewError, load_round
 from lookalike.review.simulated_raters import judge_round
 from lookalike.review.store import JudgementRow
 
@@ -88,5 +88,5 @@ def test_too_few_raters_to_complete_a_round_are_refused(
     session: Session, make_evidence: MakeEvidence, open_small_round: OpenRound
 ) -> None:
     opened = open_small_round(make_evidence(), votes_per_task=3)
-    with pytest.raises(ValueError, match="at least votes_per_task 3, got 2"):
+    with pytest.raises(ReviewError, match="needs at least 3 raters, one a vote, got 2"):
         judge_round(session, opened.round_id, num_raters=2, error_rate=0.0, seed=1)

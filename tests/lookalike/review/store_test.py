@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -16,6 +17,7 @@ from lookalike.review.store import (
     SETTING_OF_COLUMN,
     CandidateRow,
     JudgementRow,
+    ReviewStoreError,
     RoundRow,
     TaskRow,
     open_store,
@@ -202,3 +204,38 @@ def test_sqlite_checks_foreign_keys_and_logs_ahead(tmp_path: Path) -> None:
         assert session.scalar(text("PRAGMA foreign_keys")) == 1
         assert session.scalar(text("PRAGMA journal_mode")) == "wal"
     store.kw["bind"].dispose()
+
+
+def test_a_file_that_is_no_database_is_named_at_once_with_the_way_out(tmp_path: Path) -> None:
+    database = tmp_path / "review.sqlite"
+    database.write_bytes(b"no database at all" * 100)
+    with pytest.raises(ReviewStoreError) as refused:
+        open_store(f"sqlite:///{database}")
+    assert str(refused.value) == (
+        f"the review's database {database} cannot be used: file is not a database; make it reachable and writable, "
+        "or restore it from a backup"
+    )
+
+
+def test_a_database_that_lost_its_pages_is_told(tmp_path: Path, now: datetime) -> None:
+    database = tmp_path / "review.sqlite"
+    store = open_store(f"sqlite:///{database}")
+    with store() as session, write_transaction(session):
+        session.add(round_row(now))
+    store.kw["bind"].dispose()  # the last one to leave folds the write-ahead log into the file
+    os.truncate(database, 5000)
+    with pytest.raises(ReviewStoreError, match="malformed"), open_store(f"sqlite:///{database}")() as session:
+        session.scalars(select(RoundRow)).all()
+
+
+def test_an_address_that_names_no_database_is_told_without_its_password() -> None:
+    for url in ("nonsense", "oracle9://ann:secret@host/shop"):
+        with pytest.raises(ReviewStoreError, match=r"review.database_url must look like") as refused:
+            open_store(url)
+        assert "secret" not in str(refused.value)
+
+
+def test_a_server_that_does_not_answer_is_told_without_its_password() -> None:
+    with pytest.raises(ReviewStoreError, match=r"cannot be used: .*connection") as refused:
+        open_store("postgresql://ann:secret@127.0.0.1:1/shop")
+    assert "secret" not in str(refused.value)
