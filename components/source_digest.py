@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-# Named, for installed from a wheel the rooms lie among everybody else's packages.
-ROOMS = frozenset({"components", "lookalike", "pipeline", "serving", "trainer", "transform"})
+from lookalike.rooms import ROOMS, ROOT
 
 
 @cache

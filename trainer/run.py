@@ -100,15 +100,14 @@ def _train(
 ) -> None:
     steps = settings.steps_per_epoch or -(-len(training.pixels) // settings.batch_size)
     compile_model(model, settings, total_steps=settings.epochs * steps)
-    progress = TrainingProgress(settings.epochs, steps)
-    with progress.bar, bfloat16_rewrite(settings.bfloat16):
+    with bfloat16_rewrite(settings.bfloat16):
         model.fit(
             augmented_batches(training, settings, steps, first_step=model.optimizer.iterations),
             epochs=settings.epochs,
             steps_per_epoch=steps,
             callbacks=[
                 best,
-                progress,
+                TrainingProgress(settings.epochs, steps),
                 keras.callbacks.TensorBoard(tensorboard_dir, write_graph=False),
                 keras.callbacks.BackupAndRestore(str(checkpoints / "backup")),  # last: what it saves is complete
             ],

@@ -12,7 +12,16 @@ if TYPE_CHECKING:
 
 Root = Annotated[Path, typer.Option("--root", help="The workspace: everything is kept below it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Preset = Annotated[str, typer.Option("--config", help="A preset: demo, folder or production.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")]
 ROOT = Path("workspace")
+
+
+def need_rooms() -> None:
+    """To be called before anything of the pipeline's rooms is imported."""
+    from lookalike.rooms import check_rooms
+
+    check_rooms()
 
 
 def settings_of(config: str, overrides: list[str] | None) -> "Settings":

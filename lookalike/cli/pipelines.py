@@ -1,52 +1,56 @@
 """The commands that run a pipeline, or compile it."""
 
 import runpy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from lookalike.cli.app import ROOT, AsJson, Root, open_root, settings_of
-from lookalike.cli.console import console, print_json, tell, tell_rows, watched_nodes
+from lookalike.cli.app import ROOT, AsJson, Overrides, Preset, Root, need_rooms, open_root, settings_of
+from lookalike.cli.console import print_json, say, tell, tell_next, tell_rows, watched_nodes
 from lookalike.errors import EXIT_AWAITING_REVIEW, EXIT_REJECTED
 
 group = typer.Typer()
+SHOWN_CATEGORIES = 5  # the worst, and as many of the best
 
 
 @group.command()
 def demo(
     root: Root = Path("demo"),
-    set_: Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")] = None,
+    set_: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw a catalogue, train, let simulated raters judge, promote, serve and search: everything once."""
+    need_rooms()
     from lookalike.local.demo import run_demo
 
     with watched_nodes() as on_node:
         told = run_demo(root, set_ or [], on_node)
     tell(told, as_json, title="What the demo did")
     if not as_json:
-        console.print(f"Report: {root / 'report.html'}   pictures: {root / 'neighbours.png'}")
-        console.print(f"Go on:  lookalike serve --root {root}        and open the page it names")
-        console.print("        lookalike run --data YOUR_PHOTOS --root ./workspace")
+        say(f"report: {root / 'report.html'}")
+        say(f"pictures: {root / 'neighbours.png'}")
+        tell_next(["serve", "--root", root], ["run", "--data", "YOUR_PHOTOS", "--root", ROOT])
 
 
 @group.command()
 def run(
     data: Annotated[str, typer.Option("--data", help="Folder of class folders, or a CSV/JSONL/Parquet manifest.")],
-    config: Annotated[str, typer.Option("--config", help="A preset: demo, folder or production.")] = "folder",
-    set_: Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")] = None,
+    config: Preset = "folder",
+    set_: Overrides = None,
     root: Root = ROOT,
     by: Annotated[str, typer.Option("--by", help="Who starts the run; somebody else has to bless it.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Train on a catalogue and put the candidate before people. Ends with 75 while it awaits their decision."""
+    need_rooms()
     from lookalike.catalog.sources import fingerprint, open_source
 
     settings = settings_of(config, set_)
     # Before the half minute that TFX takes to import: what is wrong with the source is told at once.
     day = fingerprint(open_source(data, window_spans=settings.ingest.window_spans))
-    from lookalike.local.runs import Request, candidate_state, train
+    from lookalike.local.runs import CandidateState, Request, candidate_state, train
     from lookalike.local.workspace import Workspace
 
     workspace = Workspace(root, settings)
@@ -67,14 +71,12 @@ def run(
     if as_json:
         print_json(told | {"accuracy": training.accuracy})
     else:
-        tell_rows(training.accuracy, as_json, title="Accuracy on held-out images")
+        tell_rows(telling_slices(training.accuracy), as_json, title="Accuracy on held-out images")
         tell(told, as_json, title="Training")
-    if state == "awaiting review":
-        console.print(
-            f"Next: lookalike review show {training.candidate.round_id} --root {root}, then lookalike promote"
-        )
+    if state == CandidateState.AWAITING_REVIEW:
+        tell_next(["review", "show", training.candidate.round_id, "--root", root], ["promote", "--root", root])
         raise typer.Exit(EXIT_AWAITING_REVIEW)
-    if state in ("refused", "rejected"):
+    if state in (CandidateState.REFUSED, CandidateState.REJECTED):
         raise typer.Exit(EXIT_REJECTED)
 
 
@@ -85,6 +87,7 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Turn a blessed candidate into the release that serves. Ends with 75 while undecided, 76 when rejected."""
+    need_rooms()
     workspace, settings = open_root(root)
     from lookalike.local.runs import find_candidate
     from lookalike.local.runs import promote as promote_candidate
@@ -108,13 +111,29 @@ def compile_(
     image: Annotated[str, typer.Option("--image", help="Container image with this code (kubeflow/Dockerfile).")],
     pipeline_root: Annotated[str, typer.Option("--pipeline-root", help="Where the cluster keeps things, gs://… .")],
     output: Annotated[Path, typer.Option("--output", help="Folder for the two pipeline specs.")] = Path("compiled"),
-    config: Annotated[str, typer.Option("--config", help="A preset: demo, folder or production.")] = "production",
-    set_: Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")] = None,
+    config: Preset = "production",
+    set_: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Compile both pipelines for Kubeflow Pipelines / Vertex; needs a checkout, as building the image does."""
+    need_rooms()
     # A script, not a package: another distribution owns the import name `kubeflow`.
     script = Path(__file__).parents[2] / "kubeflow" / "compile.py"
     compile_pipelines = runpy.run_path(str(script))["compile_pipelines"]
     paths = compile_pipelines(settings_of(config, set_), output_dir=output, image=image, root=pipeline_root)
     tell({path.stem: str(path) for path in paths}, as_json, title="Compiled")
+
+
+def telling_slices(accuracy: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows of `components.accuracy` that people look at: all but the categories in between, counted in one row."""
+    ranked = sorted((row for row in accuracy if _is_category(row)), key=lambda row: row["accuracy"])
+    others = [row for row in accuracy if not _is_category(row)]
+    left_out = len(ranked) - 2 * SHOWN_CATEGORIES
+    if left_out <= 0:
+        return [*others, *ranked]
+    between = {"slice": f"… {left_out} categories between, all by --json", "images": None, "accuracy": None}
+    return [*others, *ranked[:SHOWN_CATEGORIES], between, *ranked[-SHOWN_CATEGORIES:]]
+
+
+def _is_category(row: Mapping[str, Any]) -> bool:
+    return str(row["slice"]).startswith("category ")

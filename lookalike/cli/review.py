@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lookalike.cli.app import ROOT, AsJson, Root, open_root
-from lookalike.cli.console import plain, print_json, tell, tell_rows
+from lookalike.cli.console import plain, print_json, say, tell, tell_rows
 
 if TYPE_CHECKING:
     from lookalike.review.rounds import Answer
 
+SHOWN_TASKS = 10
 group = typer.Typer(help="Judge candidates and decide on them.")
 
 
@@ -47,7 +48,10 @@ def review_show(
     if as_json:
         return print_json(told)
     tell(told["summary"] | told["candidate"] | told["outcome"], as_json, title=f"Round {round_id}")
-    tell_rows(pending, as_json, title="To judge")
+    for task in pending[:SHOWN_TASKS]:
+        tell(_pictures(task), as_json, title=f"Task {task['task']}")
+    if len(pending) > SHOWN_TASKS:
+        say(f"{len(pending) - SHOWN_TASKS} more tasks are shown as these are judged, or at once by --json")
 
 
 @group.command("judge")
@@ -138,7 +142,15 @@ def _task(task: Any) -> dict[str, Any]:
     }
 
 
-def _decide(root: Path, round_id: int, verdict: Any, by: str, reason: str, as_json: bool) -> None:
+def _pictures(task: dict[str, Any]) -> dict[str, Any]:
+    """A task as lines, a picture each; two grids are compared, one is graded."""
+    sides = ("left", "right") if len(task["grids"]) == 2 else ("result",)
+    grids = zip(sides, task["grids"], strict=True)
+    shown = {f"{side} {rank}": path for side, grid in grids for rank, path in enumerate(grid, start=1)}
+    return {"kind": task["kind"], "answers": task["answers"], "query": task["query"]} | shown
+
+
+def _decide(root: Path, round_id: int, verdict: str, by: str, reason: str, as_json: bool) -> None:
     from lookalike.review.decisions import decide, load_or_create_signing_key
 
     workspace, settings = open_root(root)

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
-from lookalike.cli.app import ROOT, AsJson, Root, open_root, open_store
-from lookalike.cli.console import console, metrics_table, print_json, tell, tell_rows
+from lookalike.cli.app import ROOT, AsJson, Root, need_rooms, open_root, open_store
+from lookalike.cli.console import metrics_rows, print_json, say, tell, tell_rows
 
 group = typer.Typer()
 
@@ -21,11 +20,12 @@ def serve(
     encoder: Annotated[str, typer.Option(help="grpc://host:port of a TF Serving; in process when left out.")] = "",
 ) -> None:
     """Serve search on the current release, and on those that follow, until Ctrl-C."""
+    need_rooms()
     from lookalike.http.server import serve_until_signal
     from serving.search_service import serve as start
 
     server = start(open_store(root).root, host=host, port=port, encoder_url=encoder or None)
-    console.print(f"Search page and API: {server.url}   (Ctrl-C stops it)", soft_wrap=True, markup=False)
+    say(escape(f"Search page and API: {server.url}   (Ctrl-C stops it)"))
     serve_until_signal(server)
 
 
@@ -37,13 +37,12 @@ def serve_model(
     rest_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the REST API.")] = 8501,
 ) -> None:
     """Serve the encoder by TF Serving's gRPC and REST API, as a stock tensorflow/serving would."""
+    need_rooms()
     from lookalike.http.server import serve_until_signal
     from serving.model_server import serve as start
 
     server = start(open_store(root).root / "encoder", "encoder", grpc_port, rest_port, host=host)
-    console.print(
-        f"gRPC {server.grpc_address}, REST {server.rest_url}   (Ctrl-C stops it)", soft_wrap=True, markup=False
-    )
+    say(escape(f"gRPC {server.grpc_address}, REST {server.rest_url}   (Ctrl-C stops it)"))
     serve_until_signal(server)
 
 
@@ -56,6 +55,7 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Show the products that look like a photo."""
+    need_rooms()
     from serving.search_service import SearchParameters, SearchRequest, search_release
     from serving.searcher import load_release
 
@@ -68,10 +68,8 @@ def search(
     found = search_release(load_release(release), request)
     if as_json:
         return print_json(found)
-    table = Table("rank", "score", "product", "category", "title", title=f"Release {found['release']}")
-    for hit in found["results"]:
-        table.add_row(str(hit["rank"]), f"{hit['score']:.3f}", hit["product_id"], hit["category"], hit["title"])
-    Console().print(table)
+    shown = ("rank", "score", "product_id", "category", "title")
+    tell_rows([{name: hit[name] for name in shown} for hit in found["results"]], as_json, f"Release {found['release']}")
 
 
 @group.command()
@@ -82,6 +80,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure labelled photos against the gallery of the current release."""
+    need_rooms()
     from lookalike.quality.baselines import colour_embeddings
     from lookalike.quality.evaluation import evaluate_baseline, evaluate_release, read_queries
 
@@ -97,9 +96,9 @@ def evaluate(
         rows["colour histogram"] = evaluate_baseline(release, queries, colour_embeddings)
     if as_json:
         return print_json({"num_queries": len(queries.rows), "num_unusable": queries.num_unusable, "metrics": rows})
-    Console().print(metrics_table(rows))
+    tell_rows(metrics_rows(rows), as_json, title=f"{len(queries.rows)} labelled photos")
     if queries.num_unusable:
-        console.print(f"{queries.num_unusable} images could not be used")
+        say(f"{queries.num_unusable} images could not be used")
 
 
 @group.command()

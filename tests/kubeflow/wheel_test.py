@@ -1,9 +1,10 @@
-"""The wheel that workers install: everything of the rooms, nothing of what surrounds them; and its lock."""
+"""The wheel that workers install: everything of the rooms, nothing of what surrounds them, beside others; its lock."""
 
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -35,6 +36,62 @@ def installed(tracked: list[str], tmp_path_factory: pytest.TempPathFactory) -> P
     (wheel,) = wheels.glob("lookalike-*.whl")
     shutil.unpack_archive(wheel, site_packages, "zip")
     return site_packages
+
+
+RunBeside = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run_beside(installed: Path, tmp_path: Path) -> RunBeside:
+    """Runs the installed command where other packages, named so, come first on PYTHONPATH."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "workspace.json").write_text('{"config": "demo", "overrides": []}')
+
+    def run(names: Sequence[str], *arguments: str) -> subprocess.CompletedProcess[str]:
+        for name in names:
+            (tmp_path / "others" / name).mkdir(parents=True)
+            (tmp_path / "others" / name / "__init__.py").write_text("raise RuntimeError('another one')")
+        # The environment's own packages come after PYTHONPATH, so that the installed command is the wheel's.
+        environment = os.environ | {"PYTHONPATH": f"{tmp_path / 'others'}{os.pathsep}{installed}"}
+        command = [sys.executable, "-m", "lookalike", *arguments, "--root", "root"]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.mark.parametrize("command", [["releases"], ["review", "list"], ["doctor"]])
+def test_foreign_packages_of_names_that_were_ours_do_not_matter(run_beside: RunBeside, command: list[str]) -> None:
+    done = run_beside(["configs", "local", "release", "review", "catalog", "storage", "http_server"], *command)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_command_that_needs_no_room_answers_beside_a_foreign_one(run_beside: RunBeside) -> None:
+    done = run_beside(["components", "serving"], "releases")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Releases: none yet\n", "")
+
+
+@pytest.mark.parametrize(
+    ("room", "command"),
+    [
+        ("components", ["run", "--data", "x"]),
+        ("trainer", ["demo"]),
+        ("transform", ["promote"]),
+        ("serving", ["serve"]),
+        ("serving", ["serve-model"]),
+        ("components", ["search", __file__]),
+        ("pipeline", ["evaluate", "--data", "x"]),
+    ],
+)
+def test_a_foreign_room_is_one_line_with_both_places(
+    run_beside: RunBeside, installed: Path, tmp_path: Path, room: str, command: list[str]
+) -> None:
+    done = run_beside([room], *command)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: expected the package `{room}` of Lookalike in {installed}, but Python finds "
+        f"{tmp_path / 'others' / room} first; take {tmp_path / 'others'} off PYTHONPATH, or rename what lies there "
+        "[FOREIGN_PACKAGE]\n"
+    )
 
 
 def test_wheel_holds_every_file_of_the_rooms_and_nothing_else(tracked: list[str], installed: Path) -> None:
