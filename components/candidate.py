@@ -41,7 +41,7 @@ class CandidateFacts:
     evaluation_uri: str
     longest_side_px: int
     submitted_by: str = ""
-    stands: Sequence[str] = ()
+    stands: Sequence[str] = field(default_factory=list)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, uri: str) -> None:

@@ -151,14 +151,14 @@ def _pictures(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _decide(root: Path, round_id: int, verdict: str, by: str, reason: str, as_json: bool) -> None:
-    from lookalike.review.decisions import decide, load_or_create_signing_key
+    from lookalike.review.decisions import Verdict, decide, load_or_create_signing_key
 
     workspace, settings = open_root(root)
     with workspace.review_session() as session:
         decision = decide(
             session,
             round_id,
-            verdict,
+            Verdict(verdict),
             decided_by=by,
             reason=reason,
             signing_key=load_or_create_signing_key(workspace.signing_key),

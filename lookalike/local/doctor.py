@@ -16,11 +16,11 @@ from lookalike.catalog.dead_letters import DeadLetter
 from lookalike.configs.settings import Settings
 from lookalike.errors import UserError, in_words
 from lookalike.local.metadata import open_metadata
-from lookalike.local.rooms import check_rooms
 from lookalike.local.workspace import SETTINGS_FILE, Workspace, open_workspace
 from lookalike.release.manifest import verify
 from lookalike.review.decisions import load_signing_key
 from lookalike.review.overview import list_rounds
+from lookalike.rooms import check_rooms
 
 MIN_FREE_BYTES = 5 * 1024**3
 MIN_MEMORY_BYTES = 4 * 1024**3

@@ -70,7 +70,7 @@ def test_wrong_usage_ends_with_2_and_one_line_of_why(arguments: list[str], tmp_p
 def test_a_command_without_a_workspace_says_how_to_make_one(tmp_path: Path) -> None:
     done = lookalike("releases", "--root", str(tmp_path))
     assert done.returncode == 2
-    told = f"expected a workspace at {tmp_path}, found no workspace.json; start with `lookalike run`"
+    told = f"expected a workspace at {tmp_path}, found no releases; start with `lookalike run`"
     assert done.stderr == f"error: {told} [NO_WORKSPACE]\n"
     assert done.stdout == ""
 
@@ -94,7 +94,7 @@ def test_a_source_that_is_not_there_ends_with_65(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "code", "words"),
     [
-        (["releases"], 2, "NO_WORKSPACE", "found no workspace.json"),
+        (["releases"], 2, "NO_WORKSPACE", "found no releases"),
         (["run", "--data", "nowhere"], 65, "BAD_DATA", "nowhere"),
         (["rollback", "--to", "one"], 2, "WRONG_USAGE", "'--to': Input should be a valid integer"),
     ],
@@ -112,7 +112,7 @@ def test_an_error_is_one_json_document_with_a_code_for_programs(
 
 def test_what_the_system_refuses_is_told_by_path_and_way_out(tmp_path: Path) -> None:
     (tmp_path / "workspace.json").mkdir()
-    done = lookalike("releases", "--root", str(tmp_path))
+    done = lookalike("review", "list", "--root", str(tmp_path))
     assert done.returncode == 1
     assert done.stderr == f"error: {tmp_path / 'workspace.json'}: is a directory [SYSTEM_REFUSED]\n"
 
