@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 from lookalike.configs.settings import Settings
@@ -33,21 +33,21 @@ def day_keys(fingerprint: str, settings: Settings) -> tuple[str, str]:
 
     A day is named by what differs from the defaults: a setting that a later version adds makes no other day of it.
     """
-    defaults = Settings()
-    changed = {
-        section: _changed(getattr(settings, section), getattr(defaults, section)) for section in MAKE_A_CANDIDATE
-    }
     document = asdict(settings)
+    made_of = {section: document[section] for section in MAKE_A_CANDIDATE}
     known = {
-        section: {name: document[section][name] for name in names.split() if name in document[section]}
+        section: {name: document[section][name] for name in names.split() if name in document.get(section, {})}
         for section, names in SETTINGS_OF_0_1_0.items()
     }
-    return _key(fingerprint, changed), _key(fingerprint, known)
+    return _key(fingerprint, _changed(made_of, asdict(Settings()))), _key(fingerprint, known)
 
 
-def _changed(section: Any, defaults: Any) -> dict[str, Any]:
-    values = {field.name: getattr(section, field.name) for field in fields(section)}
-    return {name: value for name, value in values.items() if value != getattr(defaults, name)}
+def _changed(document: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _changed(value, defaults[name]) if isinstance(value, dict) else value
+        for name, value in document.items()
+        if value != defaults[name]
+    }
 
 
 def _key(fingerprint: str, settings: dict[str, Any]) -> str:

@@ -77,14 +77,19 @@ def output_uris(metadata: Path, node: str) -> list[str]:
     if not metadata.exists():
         return []
     store = open_metadata(metadata)
+    ids = _handed_out(store, node)
+    uris = {one.id: str(one.uri) for one in store.get_artifacts_by_id(ids) if one.state == Artifact.LIVE}
+    return [uris[one] for one in ids if one in uris]
+
+
+def _handed_out(store: MetadataStore, node: str) -> list[int]:
+    """The artifacts of all a node's runs that ended well, each once, where it was handed out last."""
     context = store.get_context_by_type_and_name("node", node)
     executions = [] if context is None else store.get_executions_by_context(context.id)
     ended_well = [one.id for one in executions if one.last_known_state in (Execution.COMPLETE, Execution.CACHED)]
     events = [one for one in store.get_events_by_execution_ids(ended_well) if one.type == Event.OUTPUT]
-    newest_first = sorted(events, key=lambda one: one.execution_id, reverse=True)
-    ids = list(dict.fromkeys(one.artifact_id for one in newest_first))
-    uris = {one.id: str(one.uri) for one in store.get_artifacts_by_id(ids) if one.state == Artifact.LIVE}
-    return [uris[one] for one in ids if one in uris]
+    events.sort(key=lambda one: one.execution_id, reverse=True)
+    return list(dict.fromkeys(one.artifact_id for one in events))
 
 
 def _compiled(pipeline: tfx.dsl.Pipeline, run_id: str) -> Any:

@@ -97,11 +97,13 @@ def train(workspace: Workspace, settings: Settings, request: Request, on_node: O
 
     Raises:
       SettingsError: who submits has too long a name.
+      ReviewStoreError: no database answers where the review is to be.
       DataError: the source, or what was found in it, cannot be used.
       WorkspaceBusyError: another run is going on.
     """
     _check_name(request.submitted_by)
     with workspace.locked():
+        workspace.review_session().close()  # an address that nobody answers at would cost the whole training
         pipeline = create_training_pipeline(
             settings,
             _places(workspace),

@@ -294,7 +294,7 @@ def _differences(row: RoundRow, asked: Mapping[str, object]) -> tuple[str, ...]:
     standing = {"submitted_by": row.candidate.submitted_by, "num_queries": len(row.tasks)}
     standing |= {column: getattr(row, column) for column in SETTING_OF_COLUMN}
     return tuple(
-        f"{SETTING_OF_COLUMN.get(name, name)} is {_word(standing[name])}, not {_word(value)}"
+        f"{SETTING_OF_COLUMN.get(name, name)} {_word(standing[name])} (asked now: {_word(value)})"
         for name, value in asked.items()
         if standing[name] != value
     )

@@ -93,11 +93,13 @@ def test_a_round_opens_once_for_a_candidate_that_nothing_speaks_against(open_rev
 def test_the_same_day_started_by_another_or_for_more_queries_ends_with_the_standing_round(open_review, tasks, caplog):
     first = open_review("first", num_queries=2, min_judged_queries=1)
     again = open_review("second", by="Bo", num_queries=300, min_judged_queries=1)
-    told = ["submitted_by is Ana, not Bo", "num_queries is 2, not 3"]
+    told = ["submitted_by Ana (asked now: Bo)", "num_queries 2 (asked now: 3)"]
     assert again == dataclasses.replace(first, stands=told)
     assert again.submitted_by == "Ana"
     assert len(tasks(first.round_id)) == 2
-    assert "round 1 stands as it was opened: submitted_by is Ana, not Bo; num_queries is 2, not 3" in caplog.text
+    assert (
+        "round 1 stands as it was opened: submitted_by Ana (asked now: Bo); num_queries 2 (asked now: 3)" in caplog.text
+    )
 
 
 def test_a_candidate_of_0_1_0_or_of_a_later_version_is_read(tmp_path):

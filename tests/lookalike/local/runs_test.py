@@ -14,6 +14,7 @@ from lookalike.local import runs
 from lookalike.local.runs import Request, promote, train
 from lookalike.local.workspace import Workspace, WorkspaceBusyError
 from lookalike.release.manifest import ReleaseError
+from lookalike.review.store import ReviewStoreError
 
 REQUEST = Request(source="/photos", day="f" * 64, submitted_by="Ana", config="folder", overrides=["release.keep=3"])
 
@@ -148,6 +149,15 @@ def test_a_name_that_only_the_database_would_refuse_is_refused_at_once(
         run_training(workspace, Request("/photos", "f", "b" * 256, "folder", []))
     assert not workspace.root.exists()
     run_training(workspace, Request("/photos", "f", "b" * 255, "folder", []))
+
+
+def test_a_review_that_nobody_keeps_is_told_before_anything_is_trained(
+    workspace: Workspace, pipelines: Pipelines
+) -> None:
+    workspace.review_database = "postgresql://127.0.0.1:1/none"
+    with pytest.raises(ReviewStoreError):
+        run_training(workspace)
+    assert pipelines.nodes == {}
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What a workspace remembers: its settings, and which release served when a day was first run."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +22,7 @@ from lookalike.configs.settings import (
     TrainingSettings,
     load_settings,
 )
+from lookalike.local.days import day_keys
 from lookalike.local.workspace import (
     SETTINGS_FILE,
     NoWorkspaceError,
@@ -159,3 +161,12 @@ def test_settings_that_cannot_be_read_are_named_with_the_way_out(tmp_path: Path,
         f"{tmp_path / SETTINGS_FILE} must be the JSON that a run wrote, it is damaged; restore it from a backup, "
         "or repeat the last `lookalike run` with its --config and --set, which writes it again"
     )
+
+
+def test_a_day_is_named_by_what_differs_from_the_defaults() -> None:
+    def named(settings: dict[str, dict[str, int]]) -> str:
+        return hashlib.sha256(json.dumps(["f1", settings], sort_keys=True).encode()).hexdigest()[:16]
+
+    assert day_keys("f1", Settings())[0] == named({}), "so that a setting which a later version adds changes no name"
+    changed = Settings(training=TrainingSettings(epochs=3), review=ReviewSettings(num_queries=250))
+    assert day_keys("f1", changed)[0] == named({"training": {"epochs": 3}})

@@ -67,7 +67,7 @@ def test_a_first_round_grades(session: Session, make_evidence: MakeEvidence, ope
 def test_opening_again_returns_the_round_with_its_first_rules(session: Session, open_small_round: OpenRound) -> None:
     first = open_small_round(delta=0.1)
     again = open_small_round(delta=0.9)
-    assert again == replace(first, stands=("non_inferiority_margin is 0.1, not 0.9",))
+    assert again == replace(first, stands=("non_inferiority_margin 0.1 (asked now: 0.9)",))
     assert load_round(session, first.round_id).delta == 0.1
 
 
@@ -78,9 +78,9 @@ def test_who_asks_again_or_for_another_number_of_queries_gets_the_standing_round
     assert (first.submitted_by, first.num_tasks, first.stands) == ("Ana", 3, ())
     again = open_small_round(submitted_by="Bo", num_queries=2)
     assert (again.round_id, again.submitted_by, again.num_tasks) == (first.round_id, "Ana", 3)
-    assert again.stands == ("submitted_by is Ana, not Bo", "num_queries is 3, not 2")
+    assert again.stands == ("submitted_by Ana (asked now: Bo)", "num_queries 3 (asked now: 2)")
     assert load_round(session, first.round_id).candidate.submitted_by == "Ana"
-    assert open_small_round(submitted_by="", num_queries=3).stands == ("submitted_by is Ana, not nobody",)
+    assert open_small_round(submitted_by="", num_queries=3).stands == ("submitted_by Ana (asked now: nobody)",)
 
 
 def test_evidence_written_again_with_more_queries_leaves_the_round(

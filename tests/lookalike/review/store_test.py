@@ -58,6 +58,22 @@ def test_postgresql_is_reached_by_its_plain_url(postgres_url: str) -> None:
     store.kw["bind"].dispose()
 
 
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("postgresql://ana:secret@127.0.0.1:1/none", "connection"),
+        ("mongodb://ana:secret@127.0.0.1/none", "mongodb"),
+        ("ana:secret", "another form: ana"),
+        ("sqlite:////proc", "unable to open database file"),
+    ],
+)
+def test_an_address_without_a_database_is_told_in_one_line_that_keeps_the_password(url: str, reason: str) -> None:
+    with pytest.raises(ReviewStoreError, match=f"review.*{reason}") as raised:
+        open_store(url)
+    assert "\n" not in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
 def test_rows_come_back_as_they_went(session: Session, now: datetime) -> None:
     with write_transaction(session):
         session.add(round_row(now, tasks=[task_row()]))
