@@ -119,6 +119,8 @@ def compile_(
     need_rooms()
     # A script, not a package: another distribution owns the import name `kubeflow`.
     script = Path(__file__).parents[2] / "kubeflow" / "compile.py"
+    if not script.exists():
+        raise typer.BadParameter(f"it needs a checkout of Lookalike, found no {script}")
     compile_pipelines = runpy.run_path(str(script))["compile_pipelines"]
     paths = compile_pipelines(settings_of(config, set_), output_dir=output, image=image, root=pipeline_root)
     tell({path.stem: str(path) for path in paths}, as_json, title="Compiled")

@@ -64,8 +64,15 @@ class Ledger:
 
     def last_version(self) -> int:
         """The highest version number ever spent, 0 if none."""
-        spent = int(self._last_version_file.read_text()) if self._last_version_file.exists() else 0
-        return max([spent, *(pointer.version for pointer in self.history())])
+        return max([self._spent(), *(pointer.version for pointer in self.history())])
+
+    def _spent(self) -> int:
+        text = self._last_version_file.read_text() if self._last_version_file.exists() else "0"
+        if not text.strip().isdecimal():
+            raise ReleaseError(
+                f"{self._last_version_file} must hold the highest version ever released, got {text[:40]!r}; mend it"
+            )
+        return int(text)
 
     def spend_version(self, version: int) -> None:
         """Remembers that a version number has been given away, even if its release is removed."""
@@ -80,7 +87,10 @@ def _read(path: Path) -> list[Pointer]:
     try:
         return [Pointer(**json.loads(line)) for line in text.splitlines() or [text]]
     except (ValueError, TypeError) as error:
-        raise ReleaseError(f"{path} must name a version and its manifest on each line, got {text[-200:]!r}") from error
+        raise ReleaseError(
+            f"{path} must name a version and its manifest on each line, got {text[-200:]!r}; restore it from a backup: "
+            "CURRENT is the last line of history.jsonl"
+        ) from error
 
 
 def _lines(pointers: Iterable[Pointer]) -> str:

@@ -146,7 +146,9 @@ class ReleaseStore:
     def _writing(self, keep_decision: str | None = None) -> Iterator[None]:
         """Holds the lock, with the store tidy before, and after a failure too."""
         if not self.root.is_dir():
-            raise ReleaseError(f"the release store must be a directory, found none at {self.root}")
+            raise ReleaseError(
+                f"the release store must be a directory, found none at {self.root}: nothing was promoted yet"
+            )
         with locked(self.root / ".lock"):
             self._tidy(keep_decision)
             try:

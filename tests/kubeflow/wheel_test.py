@@ -53,7 +53,7 @@ def run_beside(installed: Path, tmp_path: Path) -> RunBeside:
             (tmp_path / "others" / name / "__init__.py").write_text("raise RuntimeError('another one')")
         # The environment's own packages come after PYTHONPATH, so that the installed command is the wheel's.
         environment = os.environ | {"PYTHONPATH": f"{tmp_path / 'others'}{os.pathsep}{installed}"}
-        command = [sys.executable, "-m", "lookalike", *arguments, "--root", "root"]
+        command = [sys.executable, "-m", "lookalike", *arguments]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
     return run
@@ -61,12 +61,14 @@ def run_beside(installed: Path, tmp_path: Path) -> RunBeside:
 
 @pytest.mark.parametrize("command", [["releases"], ["review", "list"], ["doctor"]])
 def test_foreign_packages_of_names_that_were_ours_do_not_matter(run_beside: RunBeside, command: list[str]) -> None:
-    done = run_beside(["configs", "local", "release", "review", "catalog", "storage", "http_server"], *command)
+    done = run_beside(
+        ["configs", "local", "release", "review", "catalog", "storage", "http_server"], *command, "--root", "root"
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_command_that_needs_no_room_answers_beside_a_foreign_one(run_beside: RunBeside) -> None:
-    done = run_beside(["components", "serving"], "releases")
+    done = run_beside(["components", "serving"], "releases", "--root", "root")
     assert (done.returncode, done.stdout, done.stderr) == (0, "Releases: none yet\n", "")
 
 
@@ -85,13 +87,20 @@ def test_a_command_that_needs_no_room_answers_beside_a_foreign_one(run_beside: R
 def test_a_foreign_room_is_one_line_with_both_places(
     run_beside: RunBeside, installed: Path, tmp_path: Path, room: str, command: list[str]
 ) -> None:
-    done = run_beside([room], *command)
+    done = run_beside([room], *command, "--root", "root")
     assert done.returncode == 2
     assert done.stderr == (
         f"error: expected the package `{room}` of Lookalike in {installed}, but Python finds "
         f"{tmp_path / 'others' / room} first; take {tmp_path / 'others'} off PYTHONPATH, or rename what lies there "
         "[FOREIGN_PACKAGE]\n"
     )
+
+
+def test_compiling_without_a_checkout_says_that_it_needs_one(run_beside: RunBeside, installed: Path) -> None:
+    done = run_beside([], "compile", "--image", "x", "--pipeline-root", "/x")
+    assert done.returncode == 2
+    script = installed / "kubeflow" / "compile.py"
+    assert f"it needs a checkout of Lookalike, found no {script}" in done.stderr
 
 
 def test_wheel_holds_every_file_of_the_rooms_and_nothing_else(tracked: list[str], installed: Path) -> None:

@@ -311,6 +311,13 @@ def test_an_unreadable_pointer_is_named(tmp_path, text):
         ReleaseStore(tmp_path).current()
 
 
+def test_an_unreadable_version_number_is_named(tmp_path):
+    push(tmp_path, "yes-1")
+    (tmp_path / ".last_version").write_text("one\n")
+    with pytest.raises(ReleaseError, match=r"\.last_version must hold the highest version ever released, got 'one"):
+        push(tmp_path, "yes-2")
+
+
 def test_a_pointer_that_leads_outside_is_refused(tmp_path):
     push(tmp_path / "store", "yes-1")
     pointer = json.loads((tmp_path / "store" / "CURRENT").read_text())
