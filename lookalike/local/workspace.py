@@ -95,7 +95,7 @@ def _noted_baseline(note: Path) -> str | None:
     """What a day's note says, unless there is none or its release was removed."""
     if not note.exists():
         return None
-    baseline = str(json.loads(note.read_text())["baseline_release"])
+    baseline = _read_baseline(note)
     return baseline if not baseline or Path(baseline).exists() else None
 
 
@@ -140,4 +140,15 @@ def _read_remembered(path: Path) -> tuple[str, list[str]]:
         raise WorkspaceDamagedError(
             f"{path} must be the JSON that a run wrote, it is damaged; restore it from a backup, "
             "or repeat the last `lookalike run` with its --config and --set, which writes it again"
+        ) from error
+
+
+def _read_baseline(note: Path) -> str:
+    """What `Workspace.baseline_of_day` wrote."""
+    try:
+        return str(json.loads(note.read_text())["baseline_release"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise WorkspaceDamagedError(
+            f"{note} must be the JSON that a run wrote, it is damaged; restore it from a backup, or delete it: "
+            "the day is then measured against the release that serves now"
         ) from error

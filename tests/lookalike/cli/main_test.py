@@ -1,6 +1,7 @@
 """The command line as its user meets it, without the pipelines behind it."""
 
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -125,3 +126,12 @@ def test_alone_it_shows_its_commands() -> None:
     done = lookalike()
     assert done.returncode == 0
     assert "promote" in done.stdout
+
+
+def test_a_shell_completes_commands() -> None:
+    code = "import sys; sys.argv = ['lookalike']; from lookalike.cli.main import main; main()"
+    asked = {"_LOOKALIKE_COMPLETE": "complete_bash", "COMP_WORDS": "lookalike re", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | asked, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["releases", "review"]

@@ -170,3 +170,16 @@ def test_a_day_is_named_by_what_differs_from_the_defaults() -> None:
     assert day_keys("f1", Settings())[0] == named({}), "so that a setting which a later version adds changes no name"
     changed = Settings(training=TrainingSettings(epochs=3), review=ReviewSettings(num_queries=250))
     assert day_keys("f1", changed)[0] == named({"training": {"epochs": 3}})
+
+
+def test_a_damaged_note_of_a_day_is_named_with_the_way_out(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, Settings())
+    assert workspace.baseline_of_day("today", Settings()) == ""
+    [note] = (tmp_path / "days").iterdir()
+    note.write_text("{")
+    with pytest.raises(WorkspaceDamagedError) as refused:
+        workspace.baseline_of_day("today", Settings())
+    assert str(refused.value) == (
+        f"{note} must be the JSON that a run wrote, it is damaged; restore it from a backup, or delete it: "
+        "the day is then measured against the release that serves now"
+    )
