@@ -44,6 +44,11 @@ class TrainingProgress(keras.callbacks.Callback):
         self._recall_at_1 = f"{logs['val_recall_at_1']:.3f}"
         self._tell(logging.INFO, (epoch + 1) * self._steps_per_epoch, logs)
 
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Tells that no step is left, also where training stopped early."""
+        steps = self._epochs * self._steps_per_epoch
+        log.debug("training is over", {"step": steps, "steps": steps})
+
     def _tell(self, level: int, step: int, logs: dict) -> None:
         steps = self._epochs * self._steps_per_epoch
         values = {

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from lookalike.errors import UserError
 
 # Beside the answer, which alone goes to standard output.
-console = Console(stderr=True)
+console = Console(stderr=True, emoji=False)
 
 _NOTHING = "–"
 
@@ -184,7 +184,7 @@ class _Shown(logging.Handler):
 
 
 def _print_lines(title: str, lines: Sequence[str]) -> None:
-    answer = Console()
+    answer = Console(emoji=False)
     answer.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
     for line in lines:
         answer.print(line, markup=False, highlight=False, soft_wrap=True)

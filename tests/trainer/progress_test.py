@@ -52,3 +52,12 @@ def test_a_resumed_training_counts_from_where_it_stopped_and_its_pace_from_now(
     second: Any = caplog.records[1].args
     assert (second["step"], second["steps"]) == (22, 40)
     assert caplog.messages[1].endswith(" 0:00:18 left"), "one second for each of the steps that are left"
+
+
+def test_a_training_that_stops_early_leaves_no_step_open(caplog: pytest.LogCaptureFixture) -> None:
+    progress = TrainingProgress(epochs=4, steps_per_epoch=10)
+    with caplog.at_level(logging.DEBUG, logger="trainer.progress"):
+        train(progress, range(2), 2)
+        progress.on_train_end()
+    last = caplog.records[-1]
+    assert (last.getMessage(), last.args) == ("training is over", {"step": 40, "steps": 40})

@@ -10,7 +10,7 @@ from rich.console import Console
 from lookalike.cli import console
 
 TRAINING = logging.getLogger("trainer.progress")
-LONG = "/srv/" + "a-folder-with-a-long-name/" * 8 + "page.html"
+LONG = "/srv/:bag:/" + "a-folder-with-a-long-name/" * 8 + "page.html"
 
 
 def step(number: int, level: int = logging.DEBUG) -> None:
