@@ -47,7 +47,7 @@ class TrainingProgress(keras.callbacks.Callback):
     def on_train_end(self, logs: dict | None = None) -> None:
         """Tells that no step is left, also where training stopped early."""
         steps = self._epochs * self._steps_per_epoch
-        log.debug("training is over", {"step": steps, "steps": steps})
+        log.debug("training is over: step %(step)d of %(steps)d", {"step": steps, "steps": steps})
 
     def _tell(self, level: int, step: int, logs: dict) -> None:
         steps = self._epochs * self._steps_per_epoch

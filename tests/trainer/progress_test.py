@@ -60,4 +60,4 @@ def test_a_training_that_stops_early_leaves_no_step_open(caplog: pytest.LogCaptu
         train(progress, range(2), 2)
         progress.on_train_end()
     last = caplog.records[-1]
-    assert (last.getMessage(), last.args) == ("training is over", {"step": 40, "steps": 40})
+    assert (last.getMessage(), last.args) == ("training is over: step 40 of 40", {"step": 40, "steps": 40})
