@@ -1,11 +1,7 @@
 """Runs that are killed, refused or tampered with: nothing half-written shows, and the next run puts it right."""
 
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
-import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,29 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
 
+def begun(node: str, *, and_left: tuple[Path, str] | None = None) -> Callable[[str], bool]:
+    """Whether a line tells that a node has begun; then, waits for what it leaves below a folder early on."""
 
-def kill_at(shop: Any, node: str, command: str, *arguments: str, delay_s: float = 0.0) -> None:
-    """Starts a command and kills it, with all its processes, a moment after a node has begun."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lookalike", command, *arguments, "--root", str(shop.root)],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if node in line:
-            threading.Event().wait(delay_s)
-            break
-    else:
-        pytest.fail(f"{command} ended before {node} began")
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stderr.close()
+    def was_told_by(line: str) -> bool:
+        if node not in line:
+            return False
+        deadline = time.monotonic() + 120
+        while and_left and not any(and_left[0].glob(and_left[1])):
+            assert time.monotonic() < deadline, f"{node} has left no {and_left[1]} in {and_left[0]}"
+            time.sleep(0.02)
+        return True
+
+    return was_told_by
 
 
 @pytest.fixture(scope="module")
@@ -44,16 +31,23 @@ def unbroken(story: Any) -> Any:
     return story.shop
 
 
-def test_a_day_killed_again_and_again_ends_in_the_same_release(unbroken: Any, make_shop: Callable[[str], Any]) -> None:
+def test_a_day_killed_again_and_again_ends_in_the_same_release(unbroken: Any, make_shop: Callable[..., Any]) -> None:
     shop = make_shop("killed")
     arguments = shop.run_arguments()
-    for node, delay_s in (("ImageExampleGen", 1.0), ("Trainer", 8.0), ("OpenReview", 0.0)):
-        kill_at(shop, node, "run", *arguments, delay_s=delay_s)
+    for moment in (
+        begun("ImageExampleGen", and_left=(shop.root, "artifacts/ImageExampleGen/*/*")),
+        begun("Trainer", and_left=(shop.root, "checkpoints/*/history.json")),  # after the first of two epochs
+        begun("OpenReview"),
+    ):
+        shop.kill("run", *arguments, when=moment)
         assert not (shop.root / "releases" / "CURRENT").exists()
     assert shop.run().status == 75
     shop.judge_and_decide("bless")
-    for node in ("CatalogueEmbedder", "ReleasePusher"):
-        kill_at(shop, node, "promote", delay_s=0.2)
+    for moment in (
+        begun("CatalogueEmbedder", and_left=(shop.root, "artifacts/CatalogueEmbedder/*/*")),
+        begun("ReleasePusher"),
+    ):
+        shop.kill("promote", when=moment)
         assert len(list((shop.root / "releases" / "releases").glob("*"))) <= 1
     assert shop.lookalike("promote").status == 0
     assert _current(shop) == _current(unbroken) == 1

@@ -61,11 +61,12 @@ def model_server(story: Any) -> Iterator[tuple[str, str]]:
 
 
 @pytest.fixture
-def photo(photos: Path) -> bytes:
+def photo(catalogue: Path) -> bytes:
     """A photo of the catalogue, as ingest would have made it canonical."""
     from lookalike.catalog.images import canonicalise
 
-    return canonicalise(next((photos / "dress").iterdir()).read_bytes(), longest_side_px=64).jpeg
+    taken = catalogue.parent / "images" / "dress-0004" / "wild-0.jpg"
+    return canonicalise(taken.read_bytes(), longest_side_px=64).jpeg
 
 
 def own_embedding(story: Any, photo: bytes) -> np.ndarray:

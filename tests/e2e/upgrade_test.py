@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,25 +38,29 @@ def old_workspace() -> Iterator[Path]:
         shutil.rmtree(MADE_AT)
 
 
-def lookalike(*arguments: str) -> Any:
-    """What a command says in JSON."""
-    command = [sys.executable, "-m", "lookalike", *arguments, "--root", str(MADE_AT), "--json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+@pytest.fixture(scope="module")
+def lookalike(old_workspace: Path, warm_commands: Any) -> Callable[..., Any]:
+    """Runs a command on the workspace; what it says in JSON."""
+
+    def run(*arguments: str) -> Any:
+        done = warm_commands.run(*arguments, "--root", str(old_workspace), "--json")
+        assert done.status == 0, done.stderr
+        return done.document
+
+    return run
 
 
-def serving_version() -> int:
+def serving_version(lookalike: Callable[..., Any]) -> int:
     [version] = [release["version"] for release in lookalike("releases") if release["serving"]]
     return int(version)
 
 
-def test_its_releases_and_rounds_are_listed(old_workspace: Path) -> None:
+def test_its_releases_and_rounds_are_listed(lookalike: Callable[..., Any]) -> None:
     assert [(release["version"], release["serving"]) for release in lookalike("releases")] == [(1, False), (2, True)]
     assert [round_["verdict"] for round_ in lookalike("review", "list")] == ["bless"] * 3
 
 
-def test_its_release_answers_a_photo(old_workspace: Path) -> None:
+def test_its_release_answers_a_photo(lookalike: Callable[..., Any], old_workspace: Path) -> None:
     evaluation = old_workspace / "artifacts" / "RetrievalEvaluator" / "evaluation" / "9"
     shown = json.loads((evaluation / "evidence.json").read_text())["queries"][0]["candidate"][0]
     found = lookalike("search", str(evaluation / "images" / f"{shown['image_sha256']}.jpg"), "-k", "3")
@@ -66,17 +70,17 @@ def test_its_release_answers_a_photo(old_workspace: Path) -> None:
     assert best["score"] > 0.99, "a picture of the catalogue finds itself"
 
 
-def test_it_rolls_back_and_goes_forward_again(old_workspace: Path) -> None:
+def test_it_rolls_back_and_goes_forward_again(lookalike: Callable[..., Any]) -> None:
     assert lookalike("rollback")["version"] == 1
-    assert serving_version() == 1
+    assert serving_version(lookalike) == 1
     assert lookalike("rollback", "--to", "2")["version"] == 2
-    assert serving_version() == 2
+    assert serving_version(lookalike) == 2
 
 
-def test_its_blessed_candidate_is_promoted(old_workspace: Path) -> None:
+def test_its_blessed_candidate_is_promoted(lookalike: Callable[..., Any]) -> None:
     promoted = lookalike("promote")
     assert promoted["version"] == 3
-    assert serving_version() == 3
+    assert serving_version(lookalike) == 3
     assert lookalike("rollback")["version"] == 2
 
 
@@ -92,9 +96,9 @@ def forgotten_setting(old_workspace: Path) -> Iterator[None]:
 
 
 def test_a_setting_that_is_gone_stops_nothing_that_reads_releases_alone(
-    old_workspace: Path, forgotten_setting: None
+    lookalike: Callable[..., Any], old_workspace: Path, forgotten_setting: None
 ) -> None:
-    serving = serving_version()
+    serving = serving_version(lookalike)
     assert lookalike("rollback", "--to", "1")["version"] == 1
     photo = next((old_workspace / "artifacts" / "RetrievalEvaluator" / "evaluation" / "9" / "images").iterdir())
     assert lookalike("search", str(photo), "-k", "1")["release"] == 1

@@ -173,6 +173,7 @@ print(here["digest"](model))
 """
 
 
+@pytest.mark.slow  # most of it imports; the day that is killed, in tests/e2e, compares two processes as well
 def test_another_process_trains_the_very_same_weights(
     examples, transform_dir, model_settings, training_settings, unbroken: str, tmp_path
 ) -> None:
