@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup check test demo bench format
+.PHONY: help setup check test test-slow demo bench format
 
 # The uv on the path where it runs, a private one otherwise.
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
@@ -11,7 +11,7 @@ RUN := $(UV) run --no-sync
 BUILDIFIER := npm exec --yes --prefer-offline --loglevel=error --cache=.npm --package=@bazel/buildifier@8.2.1 -- buildifier
 
 help: ## list the targets
-	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
 
 setup: .venv/.synced ## install the locked packages into .venv (about 3 GB)
 
@@ -24,8 +24,11 @@ check: setup ## format, lint, types, import rules, spelling
 	$(RUN) pytest tests/build_test.py
 	$(RUN) codespell
 
-test: setup ## every test, the fast rooms first
-	$(RUN) pytest
+test: setup ## the tests, the fast rooms first, and what they cover
+	$(RUN) pytest -m "not slow" --cov
+
+test-slow: setup ## the tests that take minutes each
+	$(RUN) pytest -m slow
 
 demo: setup ## the whole way on a drawn catalogue, into ./demo
 	$(RUN) lookalike demo --root ./demo
