@@ -19,7 +19,7 @@ from trainer.data import ImageSet
 from trainer.export import Encoder
 from trainer.heads import CosineClassifier, embedding_head
 from trainer.progress import TrainingProgress
-from trainer.run import fit, run_fn
+from trainer.run import NothingToLearnError, fit, run_fn
 from trainer.selection import TrainingDivergedError
 from transform import features
 
@@ -239,7 +239,7 @@ def test_run_fn_trains_exports_and_forgets_its_checkpoints(fn_args, rows, tmp_pa
 def test_a_source_with_nothing_to_learn_from_is_told_what_is_missing(fn_args, rows, write_examples, tmp_path) -> None:
     # One image a product, and all of them boots.
     fn_args.train_files = [write_examples(tmp_path / "dull", [rows[0], rows[3], rows[6]])]
-    with pytest.raises(ValueError, match="expected at least 2 labels, or products with at least 2 images"):
+    with pytest.raises(NothingToLearnError, match="expected at least 2 labels, or products with at least 2 images"):
         run_fn(fn_args)
 
 
