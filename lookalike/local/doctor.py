@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec
 
+from ml_metadata.proto import metadata_store_pb2
+
 from lookalike.catalog.dead_letters import DeadLetter
 from lookalike.configs.settings import Settings
 from lookalike.errors import UserError, in_words
@@ -25,6 +27,7 @@ from lookalike.rooms import check_rooms
 MIN_FREE_BYTES = 5 * 1024**3
 MIN_MEMORY_BYTES = 4 * 1024**3
 P = ParamSpec("P")
+Artifact = metadata_store_pb2.Artifact
 PACKAGES = ("tfx", "tensorflow", "tf-keras", "apache-beam", "tensorflow-transform", "ml-metadata", "scann")
 
 
@@ -135,7 +138,8 @@ def _artifacts(workspace: Workspace) -> str:
     """Addresses are absolute: after a move they lead to where the root was, or to what is there now."""
     if not workspace.metadata.exists():
         return "none yet"
-    places = [Path(one.uri) for one in open_metadata(workspace.metadata, only_read=True).get_artifacts()]
+    recorded = open_metadata(workspace.metadata, only_read=True).get_artifacts()
+    places = [Path(one.uri) for one in recorded if one.state == Artifact.LIVE]  # a killed step leaves others
     elsewhere = [place for place in places if not place.is_relative_to(workspace.root)]
     if elsewhere:
         raise _UnfitError(

@@ -10,6 +10,8 @@ from lookalike.local.metadata import open_metadata
 from lookalike.local.workspace import Workspace, open_workspace
 from lookalike.review.decisions import load_or_create_signing_key
 
+Artifact = metadata_store_pb2.Artifact
+
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
@@ -18,6 +20,7 @@ def workspace(tmp_path: Path) -> Workspace:
     root.mkdir()
     (root / "workspace.json").write_text('{"config": "demo", "overrides": []}')
     made, _ = open_workspace(root)
+    (made.artifacts / "Trainer" / "model" / "1").mkdir(parents=True)
     record_artifact(made, made.artifacts / "Trainer" / "model" / "1")
     made.review_session().get_bind().engine.dispose()  # which folds the write-ahead log into the file
     load_or_create_signing_key(made.signing_key)
@@ -33,11 +36,10 @@ def _encoder(directory: Path, version: int) -> None:
     (directory / "encoder" / str(version) / "saved_model.pb").write_bytes(b"a model")
 
 
-def record_artifact(workspace: Workspace, place: Path) -> None:
-    place.mkdir(parents=True, exist_ok=True)
+def record_artifact(workspace: Workspace, place: Path, state: int = Artifact.LIVE) -> None:
     store = open_metadata(workspace.metadata)
     kind = store.put_artifact_type(metadata_store_pb2.ArtifactType(name="Model"))
-    store.put_artifacts([metadata_store_pb2.Artifact(type_id=kind, uri=str(place))])
+    store.put_artifacts([Artifact(type_id=kind, uri=str(place), state=state)])
 
 
 def of_files(root: Path) -> dict[str, Finding]:
@@ -121,6 +123,11 @@ def test_an_artifact_that_is_gone_is_told(workspace: Workspace) -> None:
         False,
         f"1 of 1 are missing, such as {gone}; restore them from a backup",
     )
+
+
+def test_what_a_killed_step_did_not_finish_is_not_missed(workspace: Workspace) -> None:
+    record_artifact(workspace, workspace.artifacts / "Trainer" / "model" / "2", Artifact.PENDING)
+    assert of_files(workspace.root)["artifacts"].told == "1, all in their places"
 
 
 def test_looking_changes_nothing(workspace: Workspace) -> None:
