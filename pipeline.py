@@ -36,12 +36,11 @@ Text: TypeAlias = str | RuntimeParameter
 class Places:
     """Where a pipeline keeps things; plain paths, or gs:// addresses on Vertex.
 
-    Attributes:
-      artifacts: TFX's pipeline root.
-      checkpoints: of interrupted training.
-      dead_letters: what ingest could not use.
-      releases: the release store.
-      review_database: SQLAlchemy URL.
+    artifacts: TFX's pipeline root.
+    checkpoints: of interrupted training.
+    dead_letters: what ingest could not use.
+    releases: the release store.
+    review_database: SQLAlchemy URL.
     """
 
     artifacts: str
@@ -64,15 +63,14 @@ def create_training_pipeline(
 ) -> tfx.dsl.Pipeline:
     """Source to candidate; ends with the candidate before people.
 
-    Args:
-      settings: every knob.
-      places: where things are kept.
-      source: folder or manifest of the catalogue.
-      fingerprint: digest of the source's content; the same fingerprint is the same day, and does no work twice.
-      baseline_release: directory of the release that is serving, '' when none is.
-      submitted_by: who started the run, and so may not be the one who blesses it.
-      beam_args: Beam's pipeline options.
-      metadata: ML Metadata connection of a local run.
+    settings: every knob.
+    places: where things are kept.
+    source: folder or manifest of the catalogue.
+    fingerprint: digest of the source's content; the same fingerprint is the same day, and does no work twice.
+    baseline_release: directory of the release that is serving, '' when none is.
+    submitted_by: who started the run, and so may not be the one who blesses it.
+    beam_args: Beam's pipeline options.
+    metadata: ML Metadata connection of a local run.
     """
     ingest = ImageExampleGen(
         source=source,
@@ -180,15 +178,14 @@ def create_promotion_pipeline(
 ) -> tfx.dsl.Pipeline:
     """Blessed candidate to release; pushes nothing without a valid decision.
 
-    Args:
-      settings: every knob.
-      places: where things are kept.
-      candidate_uri, model_uri, examples_uri, taxonomy_uri, evaluation_uri: the training run's artifacts, as
-        candidate.json names them; lineage goes on from them.
-      decision: the signed JSON document, '' while there is none.
-      public_key: PEM, of the review.
-      beam_args: Beam's pipeline options.
-      metadata: ML Metadata connection of a local run.
+    settings: every knob.
+    places: where things are kept.
+    candidate_uri, model_uri, examples_uri, taxonomy_uri, evaluation_uri: the training run's artifacts, as
+      candidate.json names them; lineage goes on from them.
+    decision: the signed JSON document, '' while there is none.
+    public_key: PEM, of the review.
+    beam_args: Beam's pipeline options.
+    metadata: ML Metadata connection of a local run.
     """
     standard = tfx.types.standard_artifacts
     candidate = _import("candidate", candidate_uri, artifacts.Candidate)

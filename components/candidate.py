@@ -19,16 +19,15 @@ class CandidateUnreadableError(UserError, code="CANDIDATE_UNREADABLE"):
 class CandidateFacts:
     """All that promotion needs to find the candidate again.
 
-    Attributes:
-      candidate_id: names it in the review.
-      round_id: the review round, None when it was refused offline.
-      refusals: why no round was opened; empty when one was.
-      model_uri, examples_uri, taxonomy_uri, evaluation_uri: artifacts of the training run.
-      model_sha256: of the SavedModel's files.
-      longest_side_px: of the canonical images it was trained on; queries are reduced alike.
-      submitted_by: whose run put it before people first, '' for nobody; 0.1.0 kept that in the review alone.
-      stands: what its round was opened with, in words, where this run asked for something else.
-      settings: of its promotion, as `configs.settings.merge` takes them; empty in candidates of 0.1.0.
+    candidate_id: names it in the review.
+    round_id: the review round, None when it was refused offline.
+    refusals: why no round was opened; empty when one was.
+    model_uri, examples_uri, taxonomy_uri, evaluation_uri: artifacts of the training run.
+    model_sha256: of the SavedModel's files.
+    longest_side_px: of the canonical images it was trained on; queries are reduced alike.
+    submitted_by: whose run put it before people first, '' for nobody; 0.1.0 kept that in the review alone.
+    stands: what its round was opened with, in words, where this run asked for something else.
+    settings: of its promotion, as `configs.settings.merge` takes them; empty in candidates of 0.1.0.
     """
 
     candidate_id: str

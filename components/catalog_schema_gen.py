@@ -40,9 +40,8 @@ def extend_schema(
 
     Columns that are neither stay unknown to it.
 
-    Args:
-      committed: what every catalogue has.
-      statistics: of each split.
+    committed: what every catalogue has.
+    statistics: of each split.
     """
     extended = schema_pb2.Schema()
     extended.CopyFrom(committed)

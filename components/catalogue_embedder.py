@@ -60,8 +60,7 @@ def CatalogueEmbedder(
 
     `blessing` is why this may run at all.
 
-    Raises:
-      DataError: when there is no catalogue image.
+    Raises DataError: when there is no catalogue image.
     """
     directory = output_directory(embeddings.uri)
     shards = directory / "shards"

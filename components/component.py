@@ -16,8 +16,7 @@ def component(function: Callable[..., None] | None = None, /, *, use_beam: bool 
     Its nodes have one execution property more, `source_digest`: of the function's module as it is when the node is
     made. Executor and `test_call` take the function's own arguments, for TFX hands on those alone that it declares.
 
-    Returns:
-      The component; without `function`, the decorator that makes it.
+    Returns the component; without `function`, the decorator that makes it.
     """
     if function is None:
         return functools.partial(component, use_beam=use_beam)

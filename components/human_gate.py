@@ -31,16 +31,14 @@ def HumanGate(
 
     A blessing may come from TFX's cache after the decision has expired: ReleasePusher checks again when it pushes.
 
-    Args:
-      candidate: what the training pipeline put before people.
-      model: its SavedModel.
-      blessing: written only when everything holds.
-      decision: the JSON document, '' while there is none.
-      public_key: PEM of the review's Ed25519 key.
-      allow_simulated: whether simulated raters may decide.
+    candidate: what the training pipeline put before people.
+    model: its SavedModel.
+    blessing: written only when everything holds.
+    decision: the JSON document, '' while there is none.
+    public_key: PEM of the review's Ed25519 key.
+    allow_simulated: whether simulated raters may decide.
 
-    Raises:
-      DecisionError: pending, rejected, expired, or not a decision about this model.
+    Raises DecisionError: pending, rejected, expired, or not a decision about this model.
     """
     check_decision(
         decision,
@@ -63,8 +61,7 @@ def check_decision(
 ) -> Decision:
     """The decision, if it is a blessing of the model as it lies there now.
 
-    Raises:
-      DecisionError: of the kind that fits; DecisionPending for an empty document.
+    Raises DecisionError: of the kind that fits; DecisionPending for an empty document.
     """
     if not document:
         raise DecisionPending(f"expected a decision about candidate {candidate.candidate_id}, got none yet")

@@ -49,9 +49,8 @@ def ImageExampleGen(
 ) -> None:
     """Reads `source`; `fingerprint` is there for the cache key alone.
 
-    Raises:
-      DataError: when categories look alike, too much is unusable, or a split that training needs is empty. Dead letters
-        are written first, to `<dead_letter_root>/<fingerprint>`, with the originals in `quarantine/<sha256>`.
+    Raises DataError: when categories look alike, too much is unusable, or a split that training needs is empty. Dead
+    letters are written first, to `<dead_letter_root>/<fingerprint>`, with the originals in `quarantine/<sha256>`.
     """
     limits = IngestSettings(**json.loads(settings))
     catalogue = open_source(source, window_spans=limits.window_spans)

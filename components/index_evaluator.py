@@ -39,11 +39,10 @@ def evaluate(
 ) -> StageVerdict:
     """recall@10 against exact search, and the latency of one query at a time.
 
-    Args:
-      index: over the rows of `gallery`.
-      queries: [num_queries, dim] float32, L2-normalised, not in the gallery.
-      gallery: [num_items, dim] float32.
-      min_recall: below it the verdict is no; it is no without queries, too.
+    index: over the rows of `gallery`.
+    queries: [num_queries, dim] float32, L2-normalised, not in the gallery.
+    gallery: [num_items, dim] float32.
+    min_recall: below it the verdict is no; it is no without queries, too.
     """
     if not len(queries):
         return StageVerdict(False, ["at least one held-out photo must try the index out, got none"], {})

@@ -21,11 +21,8 @@ MAX_NORM_ERROR = 1e-3
 def probe(encoder_dir: Path, file_pattern: str) -> dict:
     """Asks real images one by one and all at once.
 
-    Returns:
-      The embedding's dimension, the number of queries, and the median latency in ms of one image.
-
-    Raises:
-      ValueError: if answers are not of length one, or one image is answered differently alone and in a batch.
+    Returns the embedding's dimension, the number of queries, and the median latency in ms of one image.
+    Raises ValueError: if answers are not of length one, or one image is answered differently alone and in a batch.
     """
     jpegs = [image.jpeg for image in islice(read_images(file_pattern), NUM_QUERIES)]
     embedder = InProcessEmbedder(encoder_dir)

@@ -38,10 +38,9 @@ def OpenReview(
 ) -> None:
     """Opens a round, or records why not.
 
-    Args:
-      settings: of the review.
-      promotion_settings: kept with the candidate.
-      submitted_by: who started the run, '' for nobody; a round that stands keeps its first.
+    settings: of the review.
+    promotion_settings: kept with the candidate.
+    submitted_by: who started the run, '' for nobody; a round that stands keeps its first.
     """
     refusals = [] if _is_blessed(blessing) else ["TFMA: a metric of the overall slice is below its threshold"]
     for verdict in (StageVerdict.load(retrieval_verdict.uri), StageVerdict.load(infra_verdict.uri)):

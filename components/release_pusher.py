@@ -46,10 +46,9 @@ def ReleasePusher(
 
     The gate may have answered from TFX's cache, so the decision is checked again, now.
 
-    Raises:
-      DecisionError: if it is not a blessing of this model any more.
-      IndexNotGoodEnoughError: with the reasons.
-      OSError: disk full or not writable; the release that serves goes on serving.
+    Raises DecisionError: if it is not a blessing of this model any more.
+    Raises IndexNotGoodEnoughError: with the reasons.
+    Raises OSError: disk full or not writable; the release that serves goes on serving.
     """
     facts = CandidateFacts.load(candidate.uri)
     encoder_dir = mounted_path(path_utils.serving_model_path(model.uri))

@@ -32,13 +32,12 @@ def render_page(
 ) -> str:
     """The page, whole in itself: pictures are inline.
 
-    Args:
-      report: what goes into metrics.json.
-      verdict: passed or not, with reasons.
-      measured: the candidate's evaluation, whose rows are `queries` and whose ids point into `gallery`.
-      queries: the held-out images.
-      gallery: the images searched.
-      num_pictured: how many queries are shown, spread evenly over those that can be answered.
+    report: what goes into metrics.json.
+    verdict: passed or not, with reasons.
+    measured: the candidate's evaluation, whose rows are `queries` and whose ids point into `gallery`.
+    queries: the held-out images.
+    gallery: the images searched.
+    num_pictured: how many queries are shown, spread evenly over those that can be answered.
     """
     by_product = bool(measured.answerable_by_product.any())
     answerable = np.flatnonzero(measured.answerable_by_product if by_product else measured.answerable_by_category)

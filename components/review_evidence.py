@@ -29,9 +29,8 @@ DEPTH = 8 * GRID_SIZE
 class EmbeddedImages:
     """Queries and gallery through one encoder.
 
-    Attributes:
-      query_embeddings: [num_queries, dim] float32, L2-normalised.
-      gallery_embeddings: [num_gallery, dim] float32, L2-normalised.
+    query_embeddings: [num_queries, dim] float32, L2-normalised.
+    gallery_embeddings: [num_gallery, dim] float32, L2-normalised.
     """
 
     queries: Sequence[CatalogImage]

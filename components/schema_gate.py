@@ -31,8 +31,7 @@ def SchemaGate(
 ) -> None:
     """Validates every split.
 
-    Raises:
-      DataError: naming split, feature and value of each anomaly that the settings do not only warn of.
+    Raises DataError: naming split, feature and value of each anomaly that the settings do not only warn of.
     """
     policy = SchemaSettings(**json.loads(settings))
     expected = tfdv.load_schema_text(f"{schema.uri}/{artifacts.SCHEMA_FILE}")
@@ -59,10 +58,9 @@ def find_anomalies(
 ) -> anomalies_pb2.Anomalies:
     """TFDV's anomalies of all examples, and the drift of the labels from the last span but one to the last.
 
-    Args:
-      statistics: of one split, sliced by span.
-      schema: what is expected; the image is left out, for the statistics leave it out.
-      max_label_drift: the largest L-infinity distance between the label shares of the two spans; None: not checked.
+    statistics: of one split, sliced by span.
+    schema: what is expected; the image is left out, for the statistics leave it out.
+    max_label_drift: the largest L-infinity distance between the label shares of the two spans; None: not checked.
     """
     expected = schema_pb2.Schema()
     expected.CopyFrom(schema)

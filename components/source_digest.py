@@ -16,8 +16,7 @@ def source_digest(module: str) -> str:
     Imports inside functions count as well: they run too. So do data files that are a module's by name: schema.pbtxt
     would be schema.py's.
 
-    Raises:
-      ValueError: when no file of ours is `module`.
+    Raises ValueError: when no file of ours is `module`.
     """
     digest = hashlib.sha256()
     sources = {data for path in _reachable(module) for data in path.parent.glob(f"{path.stem}.*") if data.is_file()}

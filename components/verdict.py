@@ -14,10 +14,9 @@ VERDICT_FILE = "verdict.json"
 class StageVerdict:
     """What a stage thinks of a candidate.
 
-    Attributes:
-      passed: whether nothing speaks against it.
-      reasons: each what was expected, then what came; for a pass too.
-      facts: figures for those who read on.
+    passed: whether nothing speaks against it.
+    reasons: each what was expected, then what came; for a pass too.
+    facts: figures for those who read on.
     """
 
     passed: bool

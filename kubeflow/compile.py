@@ -19,18 +19,14 @@ def compile_pipelines(
 ) -> list[Path]:
     """Writes one JSON document for each pipeline; what differs from run to run stays a parameter of the run.
 
-    Args:
-      settings: every knob; without review.database_url, the database is a parameter of the training run.
-      output_dir: made if it is missing; documents of the same name are replaced.
-      image: made by kubeflow/Dockerfile of this very code.
-      root: a gs:// address, or an absolute path that is mounted wherever a step runs.
-      beam_args: Beam's pipeline options; without any, each Beam step runs on its own machine.
+    settings: every knob; without review.database_url, the database is a parameter of the training run.
+    output_dir: made if it is missing; documents of the same name are replaced.
+    image: made by kubeflow/Dockerfile of this very code.
+    root: a gs:// address, or an absolute path that is mounted wherever a step runs.
+    beam_args: Beam's pipeline options; without any, each Beam step runs on its own machine.
 
-    Returns:
-      The documents of training and promotion.
-
-    Raises:
-      SettingsError: if the root is of another kind.
+    Returns the documents of training and promotion.
+    Raises SettingsError: if the root is of another kind.
     """
     places = _places(root, settings)
     training = create_training_pipeline(

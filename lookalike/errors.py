@@ -24,9 +24,8 @@ class UserError(Exception):
 
     The message says in one line what was expected, what came, where, and what to do, in the user's words.
 
-    Attributes:
-      code: what programs read; it never changes. A subclass without one has its parent's.
-      exit_status: of the command. A subclass without one has its parent's.
+    code: what programs read; it never changes. A subclass without one has its parent's.
+    exit_status: of the command. A subclass without one has its parent's.
     """
 
     code: ClassVar[str] = "FAILED"

@@ -17,8 +17,7 @@ class ForeignPackageError(UserError, code="FOREIGN_PACKAGE", exit_status=EXIT_US
 def check_rooms() -> None:
     """Returns only where every room would be imported from beside the package `lookalike`; imports none.
 
-    Raises:
-      ForeignPackageError: for the first that would not.
+    Raises ForeignPackageError: for the first that would not.
     """
     for room in sorted(ROOMS):
         found = _found(room)

@@ -22,10 +22,9 @@ class UnknownCategoryError(UserError, code="UNKNOWN_CATEGORY", exit_status=EXIT_
 class Subtree:
     """The rows of a category and of all below it.
 
-    Attributes:
-      main: those whose first category it is. A slice where a gallery is ordered, so that nothing is copied; the rows
-        themselves in a release of before galleries were.
-      others: [num_others] int64, ascending: those that are in it by a further category alone.
+    main: those whose first category it is. A slice where a gallery is ordered, so that nothing is copied; the rows
+      themselves in a release of before galleries were.
+    others: [num_others] int64, ascending: those that are in it by a further category alone.
     """
 
     main: slice | Rows

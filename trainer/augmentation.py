@@ -13,13 +13,11 @@ from lookalike.configs.settings import TrainingSettings
 def augment(pixels: tf.Tensor, seed: tf.Tensor, settings: TrainingSettings) -> tf.Tensor:
     """A changed copy of each image.
 
-    Args:
-      pixels: [batch, size, size, 3] uint8.
-      seed: [2] int64; another seed for every batch.
-      settings: how far to go.
+    pixels: [batch, size, size, 3] uint8.
+    seed: [2] int64; another seed for every batch.
+    settings: how far to go.
 
-    Returns:
-      [batch, size, size, 3] float32 in 0..1.
+    Returns [batch, size, size, 3] float32 in 0..1.
     """
     geometry_seed, colour_seed, erase_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 3))
     images = tf.image.convert_image_dtype(pixels, tf.float32)

@@ -22,11 +22,10 @@ DECODE_BATCH = 32
 class ImageSet:
     """The images of one split, in the order of their files.
 
-    Attributes:
-      pixels: [num_images, size, size, 3] uint8, memory-mapped.
-      label_ids: [num_images] int64, -1 where unlabelled.
-      product_ids: [num_images] int64, equal for images of one product.
-      table: what retrieval metrics need to know of each image.
+    pixels: [num_images, size, size, 3] uint8, memory-mapped.
+    label_ids: [num_images] int64, -1 where unlabelled.
+    product_ids: [num_images] int64, equal for images of one product.
+    table: what retrieval metrics need to know of each image.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -38,13 +37,11 @@ class ImageSet:
 def load_images(file_patterns: Sequence[str], transform: tft.TFTransformOutput, pixels_file: Path) -> ImageSet:
     """Reads raw examples through the transform graph.
 
-    Args:
-      file_patterns: of uncompressed TFRecord files of raw examples.
-      transform: the output of tf.Transform.
-      pixels_file: where to keep the decoded pixels; grows by size² · 3 bytes an image.
+    file_patterns: of uncompressed TFRecord files of raw examples.
+    transform: the output of tf.Transform.
+    pixels_file: where to keep the decoded pixels; grows by size² · 3 bytes an image.
 
-    Raises:
-      ValueError: if there is not a single image.
+    Raises ValueError: if there is not a single image.
     """
     columns: dict[str, list[npt.NDArray]] = {}
     with pixels_file.open("wb") as file:
@@ -76,11 +73,10 @@ def augmented_batches(
 ) -> tf.data.Dataset:
     """An endless stream of (pixels, {"embedding": product ids, "logits": label ids}).
 
-    Args:
-      images: the training split.
-      settings: batch size, augmentation, seed.
-      steps_per_epoch: batches in an epoch.
-      first_step: read when iteration begins, so that a restored run goes on where it stopped.
+    images: the training split.
+    settings: batch size, augmentation, seed.
+    steps_per_epoch: batches in an epoch.
+    first_step: read when iteration begins, so that a restored run goes on where it stopped.
     """
     sampler = BalancedSampler(images.label_ids, images.product_ids, settings.batch_size, settings.seed)
 

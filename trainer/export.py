@@ -10,10 +10,9 @@ from transform import features
 class Encoder(tf.Module):
     """What is served: bytes in, embeddings or categories out.
 
-    Args:
-      model: from `trainer.models.embedding.build_model`.
-      transform: the output of tf.Transform.
-      labels: the category of each label id.
+    model: from `trainer.models.embedding.build_model`.
+    transform: the output of tf.Transform.
+    labels: the category of each label id.
     """
 
     def __init__(self, model: keras.Model, transform: tft.TFTransformOutput, labels: list[str]) -> None:

@@ -16,8 +16,7 @@ EMBED_BATCH = 64
 def embed(model: keras.Model, images: ImageSet) -> npt.NDArray[np.float32]:
     """[num_images, dim] float32, L2-normalised embeddings of unaugmented images.
 
-    Raises:
-      TrainingDivergedError: when one is not finite, as the last step of an epoch may bring about.
+    Raises TrainingDivergedError: when one is not finite, as the last step of an epoch may bring about.
     """
     blocks = (images.pixels[start : start + EMBED_BATCH] for start in range(0, len(images.pixels), EMBED_BATCH))
     batches = (tf.image.convert_image_dtype(block, tf.float32) for block in blocks)

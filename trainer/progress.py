@@ -17,9 +17,8 @@ class TrainingProgress(keras.callbacks.Callback):
     A record's `args` are its values by name: step of steps, both over all epochs; epoch of epochs; loss; recall_at_1,
     the last epoch's validation recall@1 as text; left, the time at most, for training may stop early.
 
-    Args:
-      epochs: in the whole training.
-      steps_per_epoch: batches in an epoch.
+    epochs: in the whole training.
+    steps_per_epoch: batches in an epoch.
     """
 
     def __init__(self, epochs: int, steps_per_epoch: int) -> None:

@@ -77,8 +77,7 @@ def fit(
 
     Goes on where an interrupted training left its checkpoints; one that was over is not repeated.
 
-    Raises:
-      TrainingDivergedError: at the first loss that is NaN or infinite.
+    Raises TrainingDivergedError: at the first loss that is NaN or infinite.
     """
     checkpoints.mkdir(parents=True, exist_ok=True)
     best = BestEpoch(lambda: validation_recall_at_1(model, validation), checkpoints, settings.patience)

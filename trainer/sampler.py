@@ -16,11 +16,10 @@ class BalancedSampler:
 
     Images without a label (-1) are one more class. A product with one image is paired with another of its class.
 
-    Args:
-      label_ids: [num_images] int64.
-      product_ids: [num_images] int64.
-      batch_size: even.
-      seed: of everything.
+    label_ids: [num_images] int64.
+    product_ids: [num_images] int64.
+    batch_size: even.
+    seed: of everything.
     """
 
     def __init__(self, label_ids: Ids, product_ids: Ids, batch_size: int, seed: int) -> None:

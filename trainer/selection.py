@@ -19,10 +19,9 @@ class BestEpoch(keras.callbacks.Callback):
 
     What it knows lives in `directory`, so that a restarted run remembers the best epoch of the one before.
 
-    Args:
-      measure: the validation recall@1 of the model as it stands.
-      directory: of best.weights.h5 and history.json.
-      patience: epochs without a better one before training stops.
+    measure: the validation recall@1 of the model as it stands.
+    directory: of best.weights.h5 and history.json.
+    patience: epochs without a better one before training stops.
     """
 
     def __init__(self, measure: Callable[[], float], directory: Path, patience: int) -> None:

@@ -15,9 +15,8 @@ from transform.image_ops import decode_and_resize
 def untrained_encoder(settings: ModelSettings, seed: int) -> Callable[[Sequence[bytes]], npt.NDArray[np.float32]]:
     """Canonical JPEGs of one batch → [num_images, dim] float32, L2-normalised.
 
-    Args:
-      settings: of the network.
-      seed: of its weights.
+    settings: of the network.
+    seed: of its weights.
     """
     keras.utils.set_random_seed(seed)
     model = build_model(settings, num_classes=1)

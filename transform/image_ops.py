@@ -10,12 +10,10 @@ def decode_and_resize(image_bytes: tf.Tensor, size_px: int) -> tf.Tensor:
 
     Values are rounded to the 8-bit grid, so that the training input may keep them as uint8 and lose nothing.
 
-    Args:
-      image_bytes: [batch] string.
-      size_px: the side of the square.
+    image_bytes: [batch] string.
+    size_px: the side of the square.
 
-    Returns:
-      [batch, size_px, size_px, 3] float32 in 0..1, each a multiple of 1/255.
+    Returns [batch, size_px, size_px, 3] float32 in 0..1, each a multiple of 1/255.
     """
 
     def decode_one(encoded: tf.Tensor) -> tf.Tensor:

@@ -12,9 +12,8 @@ from transform import features, image_ops
 def preprocessing_fn(inputs: Mapping[str, tf.Tensor], custom_config: Mapping[str, Any]) -> dict[str, tf.Tensor]:
     """Raw features to transformed ones (`transform.features` names both).
 
-    Args:
-      inputs: the raw features, each [batch] as the committed schema shapes them.
-      custom_config: `image_size_px`, the side of the encoder's input.
+    inputs: the raw features, each [batch] as the committed schema shapes them.
+    custom_config: `image_size_px`, the side of the encoder's input.
     """
     label_id = tft.compute_and_apply_vocabulary(
         inputs[features.LABEL], default_value=-1, vocab_filename=features.LABEL_VOCABULARY

@@ -18,10 +18,9 @@ UNTRAINED = "untrained"  # the split of pictures with nothing on them: listed in
 class DecodedImage:
     """An image whose original has been read, with what placement needs to know of its picture.
 
-    Attributes:
-      image: with its key and its canonical digest.
-      perceptual_hash: 64 bits, near for near-duplicates.
-      low_info: nothing to see, such as one solid colour.
+    image: with its key and its canonical digest.
+    perceptual_hash: 64 bits, near for near-duplicates.
+    low_info: nothing to see, such as one solid colour.
     """
 
     image: CatalogImage
@@ -33,10 +32,9 @@ class DecodedImage:
 class Placement:
     """Where an image goes.
 
-    Attributes:
-      split: train, eval, test or untrained.
-      label: the category where it is a leaf of the taxonomy and nobody else's picture says otherwise, else ''.
-      seen_in: a less held-out split that has a near-duplicate of it, '' where none has.
+    split: train, eval, test or untrained.
+    label: the category where it is a leaf of the taxonomy and nobody else's picture says otherwise, else ''.
+    seen_in: a less held-out split that has a near-duplicate of it, '' where none has.
     """
 
     split: str
@@ -56,10 +54,9 @@ class SetAside:
 class PlacedCatalog:
     """What became of a catalogue's images.
 
-    Attributes:
-      outcomes: by `CatalogImage.stated_as`.
-      groups: by product; what the next day hands back as `known`.
-      pairs_across_splits: near-duplicate pictures that could not be kept together, because both were known before.
+    outcomes: by `CatalogImage.stated_as`.
+    groups: by product; what the next day hands back as `known`.
+    pairs_across_splits: near-duplicate pictures that could not be kept together, because both were known before.
     """
 
     outcomes: Mapping[Stated, Placement | SetAside] = field(default_factory=dict)

@@ -47,9 +47,8 @@ class Reach(IntEnum):
 class Field:
     """One field of the record, and where it goes.
 
-    Attributes:
-      column: of a manifest; '' where no source states it.
-      of_product: one value holds for all images of a product.
+    column: of a manifest; '' where no source states it.
+    of_product: one value holds for all images of a product.
     """
 
     name: str
@@ -75,22 +74,21 @@ _INGEST, _EXAMPLES, _RELEASE, _ANSWER = Reach
 class CatalogImage:
     """One image and what is known of it; '' (or nothing) means that nobody says.
 
-    Attributes:
-      image_id: its readable name, the path relative to the span folder or data root. Several images may share it:
-        products that are shown by one file, or two crops of one photo.
-      product_id: images of one product share it; by default each image is its own product.
-      uri: absolute path of the original, while it is being ingested.
-      category, other_categories: the product's set of categories, paths through the taxonomy such as
-        'Clothing > Tops > T-shirt'. The first is what the model learns.
-      split: where the source wants it; ingest's own decision is which examples it lies in.
-      price: the decimal digits as stated; float64 is for filters alone.
-      crop: the part of the original that is the image.
-      sha256: hex, of the original file.
-      canonical_sha256, canonical_recipe: hex of the canonical JPEG, and `images.recipe` of how it was made. What is
-        derived from the picture can be kept under the two together.
-      label: the category where it is a class to learn.
-      seen_in: a less held-out split that has a near-duplicate; such an image asks no question.
-      jpeg: a picture of it where one travels along: canonical in examples, a thumbnail in a release.
+    image_id: its readable name, the path relative to the span folder or data root. Several images may share it:
+      products that are shown by one file, or two crops of one photo.
+    product_id: images of one product share it; by default each image is its own product.
+    uri: absolute path of the original, while it is being ingested.
+    category, other_categories: the product's set of categories, paths through the taxonomy such as 'Clothing > Tops >
+      T-shirt'. The first is what the model learns.
+    split: where the source wants it; ingest's own decision is which examples it lies in.
+    price: the decimal digits as stated; float64 is for filters alone.
+    crop: the part of the original that is the image.
+    sha256: hex, of the original file.
+    canonical_sha256, canonical_recipe: hex of the canonical JPEG, and `images.recipe` of how it was made. What is
+      derived from the picture can be kept under the two together.
+    label: the category where it is a class to learn.
+    seen_in: a less held-out split that has a near-duplicate; such an image asks no question.
+    jpeg: a picture of it where one travels along: canonical in examples, a thumbnail in a release.
 
     Raises ValueError, naming the field, when a value is outside what the field allows.
     """

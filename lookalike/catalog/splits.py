@@ -54,9 +54,8 @@ def _candidates(distinct: Iterable[int]) -> Iterator[tuple[int, int]]:
 class Group(NamedTuple):
     """Products that are never divided.
 
-    Attributes:
-      name: the smallest product id it had when it was made; kept for life.
-      split: train, eval or test.
+    name: the smallest product id it had when it was made; kept for life.
+    split: train, eval or test.
     """
 
     name: str

@@ -9,8 +9,7 @@ GCS_MOUNT = Path("/gcs")
 def mounted_path(uri: str) -> Path:
     """The path of a plain path or a gs:// address.
 
-    Raises:
-      ValueError: for an address of any other scheme, or without a bucket.
+    Raises ValueError: for an address of any other scheme, or without a bucket.
     """
     scheme, separator, rest = uri.partition("://")
     if not separator:

@@ -177,8 +177,7 @@ def setting_names() -> list[str]:
 def load_settings(name: str, overrides: Iterable[str] = ()) -> Settings:
     """The named setting with `section.key=value` overrides applied and validated.
 
-    Raises:
-      SettingsError: for an unknown name, section or key, or a value out of bounds.
+    Raises SettingsError: for an unknown name, section or key, or a value out of bounds.
     """
     if name not in setting_names():
         raise SettingsError(f"config must be one of {', '.join(setting_names())}, got {name!r}")
@@ -189,8 +188,7 @@ def load_settings(name: str, overrides: Iterable[str] = ()) -> Settings:
 def override(settings: AnySettings, overrides: Iterable[str]) -> AnySettings:
     """Settings with `section.key=value` overrides, of sections within sections too.
 
-    Raises:
-      SettingsError: for an unknown section or key, or a value out of bounds.
+    Raises SettingsError: for an unknown section or key, or a value out of bounds.
     """
     document = _document(settings)
     for one in overrides:
@@ -201,8 +199,7 @@ def override(settings: AnySettings, overrides: Iterable[str]) -> AnySettings:
 def merge(settings: AnySettings, changes: Mapping[str, Any]) -> AnySettings:
     """Settings with the values of a document that holds some of their sections and keys.
 
-    Raises:
-      SettingsError: for an unknown section or key, or a value out of bounds.
+    Raises SettingsError: for an unknown section or key, or a value out of bounds.
     """
     document = _document(settings)
     _merge(document, changes)

@@ -56,8 +56,7 @@ def draw_catalogue(
     under `images/<product_id>/`. Its images share all attributes; some products look much like an earlier one. The
     kinds take turns, and a product is the same whatever `num_products` is. Same arguments, same bytes.
 
-    Raises:
-      ValueError: fewer than one product or image, or pictures under 32 px.
+    Raises ValueError: fewer than one product or image, or pictures under 32 px.
     """
     _check_at_least("num_products", num_products, 1)
     _check_at_least("image_size_px", image_size_px, 32)

@@ -37,18 +37,14 @@ WARM_UP_S = 60.0
 def run_demo(root: Path, overrides: Sequence[str], on_node: OnNode) -> dict[str, Any]:
     """Runs everything once; a second time only what changed.
 
-    Args:
-      root: of the workspace.
-      overrides: of the demo's settings.
-      on_node: called with each step that starts.
+    root: of the workspace.
+    overrides: of the demo's settings.
+    on_node: called with each step that starts.
 
-    Returns:
-      What was done, name by name.
-
-    Raises:
-      SettingsError: an override that cannot be.
-      DecisionRejected: the candidate failed offline.
-      DecisionRefused: the simulated judgements do not carry a blessing.
+    Returns what was done, name by name.
+    Raises SettingsError: an override that cannot be.
+    Raises DecisionRejected: the candidate failed offline.
+    Raises DecisionRefused: the simulated judgements do not carry a blessing.
     """
     settings = load_settings(CONFIG, overrides)
     workspace = Workspace(root, settings)

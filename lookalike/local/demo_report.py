@@ -26,11 +26,10 @@ RIGHT, WRONG, INK, PAPER = "#12825c", "#c4372b", "#1c2430", "#ffffff"
 class Answer:
     """What the service said to one photo.
 
-    Attributes:
-      query: the wild photo.
-      hits: as the service's JSON has them, best first.
-      thumbnails: the hits' pictures, JPEG.
-      latency_s: of the request, as the client saw it.
+    query: the wild photo.
+    hits: as the service's JSON has them, best first.
+    thumbnails: the hits' pictures, JPEG.
+    latency_s: of the request, as the client saw it.
     """
 
     query: CatalogImage
@@ -49,13 +48,12 @@ def write_report(
 ) -> None:
     """Writes the page, whole in itself.
 
-    Args:
-      path: of the file.
-      told: the summary, name by name.
-      metrics: of the release and of what it has to beat, as `retrieval.metrics.evaluate_retrieval` gives them.
-      accuracy: of the classifier, a row a slice.
-      answers: what the service said.
-      evaluation_uri: where the training run's own evaluation lies.
+    path: of the file.
+    told: the summary, name by name.
+    metrics: of the release and of what it has to beat, as `retrieval.metrics.evaluate_retrieval` gives them.
+    accuracy: of the classifier, a row a slice.
+    answers: what the service said.
+    evaluation_uri: where the training run's own evaluation lies.
     """
     rows = [
         {

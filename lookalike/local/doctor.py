@@ -35,10 +35,9 @@ PACKAGES = ("tfx", "tensorflow", "tf-keras", "apache-beam", "tensorflow-transfor
 class Finding:
     """One thing that was looked at.
 
-    Attributes:
-      what: was looked at; a file is named by its path below the root.
-      ok: whether it will do.
-      told: what was found; where it will not do, what to do as well.
+    what: was looked at; a file is named by its path below the root.
+    ok: whether it will do.
+    told: what was found; where it will not do, what to do as well.
     """
 
     what: str

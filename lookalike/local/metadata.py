@@ -17,8 +17,7 @@ class MetadataError(UserError, code="METADATA_UNUSABLE"):
 def open_metadata(path: Path, *, only_read: bool = False) -> MetadataStore:
     """The store in a SQLite file, which is made where there is none, unless it is only read.
 
-    Raises:
-      MetadataError: the file is damaged, or of another version.
+    Raises MetadataError: the file is damaged, or of another version.
     """
     mode = Sqlite.READONLY if only_read else Sqlite.READWRITE_OPENCREATE
     config = metadata_store_pb2.ConnectionConfig(sqlite=Sqlite(filename_uri=str(path), connection_mode=mode))

@@ -32,9 +32,8 @@ Execution: Any = metadata_store_pb2.Execution
 class PipelineRun:
     """A run that ended well.
 
-    Attributes:
-      cached: nodes that had nothing to do.
-      worked: nodes that ran.
+    cached: nodes that had nothing to do.
+    worked: nodes that ran.
     """
 
     cached: tuple[str, ...]
@@ -56,10 +55,9 @@ def run_pipeline(pipeline: tfx.dsl.Pipeline, metadata: Path, on_node: Callable[[
     The caller holds the workspace's lock: executions that ML Metadata believes to be running are of killed runs, and
     are closed first, with what they left behind.
 
-    Args:
-      pipeline: made with a connection to `metadata`.
-      metadata: the SQLite file.
-      on_node: called with the id of each node as it starts.
+    pipeline: made with a connection to `metadata`.
+    metadata: the SQLite file.
+    on_node: called with the id of each node as it starts.
     """
     store = open_metadata(metadata)
     _close_killed_executions(store, Path(pipeline.pipeline_info.pipeline_root))

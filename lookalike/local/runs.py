@@ -36,11 +36,10 @@ CANDIDATES = f"{TRAINING}.OpenReview"  # the node that makes them
 class Request:
     """What a training run is asked for.
 
-    Attributes:
-      source: folder or manifest.
-      day: the fingerprint of the source's content.
-      submitted_by: who starts the run, '' for nobody.
-      config, overrides: the words its settings were asked for by; a run that ends well is remembered by them.
+    source: folder or manifest.
+    day: the fingerprint of the source's content.
+    submitted_by: who starts the run, '' for nobody.
+    config, overrides: the words its settings were asked for by; a run that ends well is remembered by them.
     """
 
     source: str
@@ -63,11 +62,10 @@ class CandidateState(Word):
 class Training:
     """A training run that ended well.
 
-    Attributes:
-      candidate: what is now before people, or was refused offline.
-      candidate_uri: its artifact.
-      accuracy: of the classifier on held-out images, by slice, as `components.accuracy` tells it.
-      run: which nodes worked.
+    candidate: what is now before people, or was refused offline.
+    candidate_uri: its artifact.
+    accuracy: of the classifier on held-out images, by slice, as `components.accuracy` tells it.
+    run: which nodes worked.
     """
 
     candidate: CandidateFacts
@@ -80,9 +78,8 @@ class Training:
 class Promotion:
     """A promotion that ended well.
 
-    Attributes:
-      release: pushed now, or before by the same decision.
-      run: which nodes worked.
+    release: pushed now, or before by the same decision.
+    run: which nodes worked.
     """
 
     release: Release
@@ -95,11 +92,10 @@ def train(workspace: Workspace, settings: Settings, request: Request, on_node: O
     Its settings are remembered when its candidate is before people. A run that was refused or failed has put nothing
     there, and must not speak for candidates that are.
 
-    Raises:
-      SettingsError: who submits has too long a name.
-      ReviewStoreError: no database answers where the review is to be.
-      DataError: the source, or what was found in it, cannot be used.
-      WorkspaceBusyError: another run is going on.
+    Raises SettingsError: who submits has too long a name.
+    Raises ReviewStoreError: no database answers where the review is to be.
+    Raises DataError: the source, or what was found in it, cannot be used.
+    Raises WorkspaceBusyError: another run is going on.
     """
     _check_name(request.submitted_by)
     with workspace.locked():
@@ -144,8 +140,7 @@ def candidate_state(workspace: Workspace, candidate: CandidateFacts) -> Candidat
 def find_candidate(workspace: Workspace, candidate_id: str = "") -> str:
     """The artifact of a candidate as its last run left it; for '', of the candidate of the last run.
 
-    Raises:
-      DecisionPending: there is none, so nothing can have been decided.
+    Raises DecisionPending: there is none, so nothing can have been decided.
     """
     for uri in output_uris(workspace.metadata, CANDIDATES):
         if candidate_id in ("", CandidateFacts.load(uri).candidate_id):
@@ -156,16 +151,14 @@ def find_candidate(workspace: Workspace, candidate_id: str = "") -> str:
 def promote(workspace: Workspace, settings: Settings, candidate_uri: str, on_node: OnNode) -> Promotion:
     """Runs the promotion pipeline for a candidate on which people have decided.
 
-    Args:
-      workspace: where.
-      settings: of the workspace; those that were kept with the candidate go before them.
-      candidate_uri: from `find_candidate`.
-      on_node: called with each node that starts.
+    workspace: where.
+    settings: of the workspace; those that were kept with the candidate go before them.
+    candidate_uri: from `find_candidate`.
+    on_node: called with each node that starts.
 
-    Raises:
-      DecisionError: pending, rejected, expired, or not to be trusted; nothing is pushed.
-      ReleaseError: it was pushed before, and its release has been removed since.
-      WorkspaceBusyError: another run is going on.
+    Raises DecisionError: pending, rejected, expired, or not to be trusted; nothing is pushed.
+    Raises ReleaseError: it was pushed before, and its release has been removed since.
+    Raises WorkspaceBusyError: another run is going on.
     """
     candidate = CandidateFacts.load(candidate_uri)
     if candidate.refusals:

@@ -33,9 +33,8 @@ class WorkspaceBusyError(UserError, code="WORKSPACE_BUSY"):
 class Workspace:
     """The layout below a root; nothing is made before it is needed.
 
-    Args:
-      root: any directory; moved as a whole, it is the same workspace no more, for artifacts keep absolute paths.
-      settings: of which the review's database may lie elsewhere.
+    root: any directory; moved as a whole, it is the same workspace no more, for artifacts keep absolute paths.
+    settings: of which the review's database may lie elsewhere.
     """
 
     def __init__(self, root: Path, settings: Settings) -> None:
@@ -61,8 +60,7 @@ class Workspace:
     def locked(self) -> Iterator[None]:
         """Keeps a second run out of the root; freed by the system however this one ends.
 
-        Raises:
-          WorkspaceBusyError: at once, if there is one already.
+        Raises WorkspaceBusyError: at once, if there is one already.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".lock").open("a") as file:
@@ -102,10 +100,9 @@ def _noted_baseline(note: Path) -> str | None:
 def open_workspace(root: Path) -> tuple[Workspace, Settings]:
     """The workspace that a run made at a root, with the settings of its last run.
 
-    Raises:
-      NoWorkspaceError: no run has been there, or none that put a candidate before people.
-      WorkspaceDamagedError: what it left cannot be read.
-      SettingsError: what is remembered there are no settings of this version.
+    Raises NoWorkspaceError: no run has been there, or none that put a candidate before people.
+    Raises WorkspaceDamagedError: what it left cannot be read.
+    Raises SettingsError: what is remembered there are no settings of this version.
     """
     remembered = root / SETTINGS_FILE
     if not remembered.exists():
@@ -120,8 +117,7 @@ def open_workspace(root: Path) -> tuple[Workspace, Settings]:
 def open_releases(root: Path) -> ReleaseStore:
     """The releases below a root, whatever the settings of its runs: they need none to be served or rolled back.
 
-    Raises:
-      NoWorkspaceError: neither a run nor a release has been there.
+    Raises NoWorkspaceError: neither a run nor a release has been there.
     """
     workspace = Workspace(root, Settings())
     if not (workspace.releases.root.exists() or workspace.metadata.exists()):

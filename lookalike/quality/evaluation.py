@@ -29,9 +29,8 @@ GALLERY_DOMAIN = "catalog"
 class Queries:
     """Photos that could be read.
 
-    Attributes:
-      rows: what is known of each, its canonical picture included.
-      num_unusable: rows that are not among them.
+    rows: what is known of each, its canonical picture included.
+    num_unusable: rows that are not among them.
     """
 
     rows: Sequence[CatalogImage]
@@ -46,8 +45,7 @@ class Queries:
 def read_queries(source: str, longest_side_px: int) -> Queries:
     """Reads a folder or manifest of labelled photos as ingest would.
 
-    Raises:
-      DataError: if not one can be used.
+    Raises DataError: if not one can be used.
     """
     found = open_source(source, window_spans=1)
     rows = []
@@ -66,8 +64,7 @@ def read_queries(source: str, longest_side_px: int) -> Queries:
 def evaluate_release(release: Release, queries: Queries) -> dict[str, Any]:
     """The release's encoder on the queries, against the release's own vectors, by exact search.
 
-    Returns:
-      The metrics of `retrieval.metrics.evaluate_retrieval`.
+    Returns the metrics of `retrieval.metrics.evaluate_retrieval`.
     """
     release.verify()
     embeddings = embed_all(InProcessEmbedder(release.encoder_directory).embed, queries.jpegs)

@@ -15,9 +15,8 @@ class NothingToMeasureError(UserError, code="NOTHING_TO_MEASURE", exit_status=EX
 class Headline:
     """The figures of one track.
 
-    Attributes:
-      name: the track, in words.
-      values: the track's metrics, as in `retrieval.metrics.evaluate_retrieval`.
+    name: the track, in words.
+    values: the track's metrics, as in `retrieval.metrics.evaluate_retrieval`.
     """
 
     name: str

@@ -7,8 +7,7 @@ import json
 def canonical_json(value: object) -> bytes:
     """Spells a JSON value in the one way that equal values share.
 
-    Raises:
-        ValueError: a number is NaN or infinite, which JSON cannot say.
+    Raises ValueError: a number is NaN or infinite, which JSON cannot say.
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode()

@@ -124,10 +124,9 @@ def decide(
 ) -> Decision:
     """Decides a round, once: signs the decision, commits it and returns it; the same call again returns it again.
 
-    Raises:
-        DecisionRefused: a blessing that the judgements do not carry; a second, different decision; no name or no
-            reason; or, unless simulated, the submitter of the run deciding it.
-        RoundExpired: the round ended without a decision.
+    Raises DecisionRefused: a blessing that the judgements do not carry; a second, different decision; no name or no
+    reason; or, unless simulated, the submitter of the run deciding it.
+    Raises RoundExpired: the round ended without a decision.
     """
     decided_at = now or utc_now()
     with write_transaction(session):
@@ -181,8 +180,7 @@ def verify_decision(
 ) -> None:
     """Returns only when the decision is a valid blessing of this very model.
 
-    Raises:
-        DecisionPending, DecisionInvalid, DecisionRejected, DecisionExpired: checked in this order.
+    Raises DecisionPending, DecisionInvalid, DecisionRejected, DecisionExpired: checked in this order.
     """
     if decision is None:
         raise DecisionPending(f"expected a decision about model {model_sha256[:12]}, got none yet")
@@ -224,8 +222,7 @@ def has_simulated_judgements(row: RoundRow) -> bool:
 def load_or_create_signing_key(path: Path) -> Ed25519PrivateKey:
     """The private key at `path` (mode 0600); the public one lies beside it as `<name>.pub`.
 
-    Raises:
-        SigningKeyError: others than its owner may read the private key, or it is none.
+    Raises SigningKeyError: others than its owner may read the private key, or it is none.
     """
     if not path.exists():
         _create_private_key(path)

@@ -113,8 +113,7 @@ def write_evidence(evidence: Evidence, directory: Path) -> Path:
 def read_evidence(directory: Path) -> Evidence:
     """Reads evidence.json from a folder.
 
-    Raises:
-        ValueError: it does not say what it must; every wrong field is named.
+    Raises ValueError: it does not say what it must; every wrong field is named.
     """
     return _EVIDENCE.validate_json((directory / EVIDENCE_FILE).read_bytes())
 

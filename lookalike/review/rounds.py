@@ -72,10 +72,9 @@ class JudgementConflict(ReviewError):  # noqa: N818
 class OpenedRound:
     """What `open_round` made, or found made.
 
-    Attributes:
-      num_tasks: without the automatic ties.
-      submitted_by: who asked for it first, '' for nobody.
-      stands: what it was opened with, in words, where that is not what was asked now; empty for a new round.
+    num_tasks: without the automatic ties.
+    submitted_by: who asked for it first, '' for nobody.
+    stands: what it was opened with, in words, where that is not what was asked now; empty for a new round.
     """
 
     round_id: int
@@ -139,10 +138,9 @@ def open_round(
     A second call for the candidate returns the round as it is, and says where that is not what was asked: its rules
     were fixed before the first judgement, and who asked first may not decide.
 
-    Raises:
-        ReviewError: the candidate's round was opened on other pictures; there are fewer queries than
-            `min_judged_queries`; or images are missing below `evidence_dir`.
-        sqlalchemy.exc.IntegrityError: a rule is outside its range (see the table's constraints).
+    Raises ReviewError: the candidate's round was opened on other pictures; there are fewer queries than
+    `min_judged_queries`; or images are missing below `evidence_dir`.
+    Raises sqlalchemy.exc.IntegrityError: a rule is outside its range (see the table's constraints).
     """
     opened_at = now or utc_now()
     evidence = read_evidence(evidence_dir)
@@ -207,11 +205,10 @@ def record_judgement(
 ) -> Judgement:
     """Stores one rater's answer and commits it; the same key again returns the stored judgement.
 
-    Raises:
-        ValueError: the answer is none of the task's kind.
-        TaskTaken: the task has its votes, or this rater's; nothing is stored.
-        JudgementConflict: the key belongs to another judgement.
-        RoundExpired, RoundDecided: the round takes no more judgements.
+    Raises ValueError: the answer is none of the task's kind.
+    Raises TaskTaken: the task has its votes, or this rater's; nothing is stored.
+    Raises JudgementConflict: the key belongs to another judgement.
+    Raises RoundExpired, RoundDecided: the round takes no more judgements.
     """
     with write_transaction(session):
         # In PostgreSQL the locked task makes a double click wait here, and then find what the first one stored.

@@ -36,8 +36,7 @@ def judge_round(
     They see a task as people do, only its images, and know of each image its product and category. Every look at a
     result goes wrong with probability `error_rate`. An interrupted call is completed by the next one.
 
-    Raises:
-        ReviewError: fewer raters than votes a task wants, so that the round could never be completed.
+    Raises ReviewError: fewer raters than votes a task wants, so that the round could never be completed.
     """
     row = load_round(session, round_id)
     if num_raters < row.votes_per_task:

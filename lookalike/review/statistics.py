@@ -10,8 +10,7 @@ def tango_z(wins: int, losses: int, num_queries: int, difference: float) -> floa
     design, Statistics in Medicine 17:891, with q̃ the constrained maximum-likelihood estimate of P(loss):
     z(d) = (W − L − n·d) / √(n·(2q̃ + d(1 − d))). At d = 0 it is McNemar's z, and 0 where nothing was won or lost.
 
-    Raises:
-        ValueError: counts that contradict each other, or a difference outside (−1, 1).
+    Raises ValueError: counts that contradict each other, or a difference outside (−1, 1).
     """
     if min(wins, losses) < 0 or wins + losses > num_queries or num_queries < 1:
         raise ValueError(
@@ -31,8 +30,7 @@ def wilson_lower_bound(successes: float, trials: int, z: float) -> float:
     `successes` may be fractional: a sum of per-trial shares in [0, 1]. Such shares vary at most as much as 0/1
     outcomes of the same mean do (variance ≤ p(1 − p)), so the bound then errs on the low side.
 
-    Raises:
-        ValueError: successes outside [0, trials], or no trials.
+    Raises ValueError: successes outside [0, trials], or no trials.
     """
     if trials < 1 or not 0 <= successes <= trials:
         raise ValueError(f"successes must lie in [0, trials] with trials ≥ 1, got {successes} of {trials}")

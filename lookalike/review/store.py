@@ -183,8 +183,7 @@ class DecisionRow(Table):
 def open_store(url: str) -> sessionmaker[Session]:
     """Connects to `sqlite:///path` or `postgresql://…`, creating the file and the tables where they are missing.
 
-    Raises:
-      ReviewStoreError: the database cannot be used; now, or whenever a session finds out.
+    Raises ReviewStoreError: the database cannot be used; now, or whenever a session finds out.
     """
     try:
         engine = _engine(make_url(url))

@@ -8,13 +8,11 @@ def masked_cross_entropy(label_ids: tf.Tensor, logits: tf.Tensor, smoothing: flo
 
     A missing label weighs 0 (Parekh et al. 2021, arXiv 2107.08215), so its gradient is exactly 0.
 
-    Args:
-      label_ids: [batch] int64, -1 where missing.
-      logits: [batch, num_classes] float32.
-      smoothing: the probability spread over all classes.
+    label_ids: [batch] int64, -1 where missing.
+    logits: [batch, num_classes] float32.
+    smoothing: the probability spread over all classes.
 
-    Returns:
-      A scalar; 0 when nothing in the batch is labelled.
+    Returns a scalar; 0 when nothing in the batch is labelled.
     """
     num_classes = logits.shape[-1]
     # one_hot(-1) is a row of zeros, so that row's cross-entropy vanishes; its smoothing has to be masked too.

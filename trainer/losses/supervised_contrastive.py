@@ -12,13 +12,11 @@ def supervised_contrastive(product_ids: tf.Tensor, embedding: tf.Tensor, tempera
 
     So a catalogue of single images is not taught to tell them apart by the few that meet themselves in a batch.
 
-    Args:
-      product_ids: [batch] int64.
-      embedding: [batch, dim] float32, L2-normalised.
-      temperature: divides the cosines.
+    product_ids: [batch] int64.
+    embedding: [batch, dim] float32, L2-normalised.
+    temperature: divides the cosines.
 
-    Returns:
-      A scalar; 0 when no product occurs twice.
+    Returns a scalar; 0 when no product occurs twice.
     """
     itself = tf.eye(tf.shape(embedding)[0], dtype=tf.bool)
     positive = tf.logical_and(product_ids[:, None] == product_ids[None, :], tf.logical_not(itself))
