@@ -29,12 +29,12 @@ from lookalike.catalog.product import CatalogImage
 from lookalike.configs.mounts import mounted_path, output_directory
 from lookalike.encoder.embedder import InProcessEmbedder
 from lookalike.release.contents import (
-    CATALOGUE_FILE,
+    CATALOG_FILE,
     EMBEDDINGS_FILE,
-    Catalogue,
+    Catalog,
     by_category,
     read_embeddings,
-    write_catalogue,
+    write_catalog,
     write_embeddings,
 )
 
@@ -147,27 +147,27 @@ def _write_shard(item: tuple[str, Iterable[Embedded]], shards: Path) -> None:
     name, unsorted = item
     embedded = sorted(unsorted, key=lambda pair: by_category(pair[0]))
     directory = output_directory(str(shards / name))
-    write_catalogue(directory / CATALOGUE_FILE, (image for image, _ in embedded))
+    write_catalog(directory / CATALOG_FILE, (image for image, _ in embedded))
     write_embeddings(directory / EMBEDDINGS_FILE, np.stack([vector for _, vector in embedded]))
 
 
 def _merge(shards: Sequence[Path], directory: Path) -> None:
     """Writes the rows of sorted shards as one sorted gallery, a row in memory at a time."""
-    catalogues = [Catalogue.open(shard / CATALOGUE_FILE) for shard in shards]
+    catalogs = [Catalog.open(shard / CATALOG_FILE) for shard in shards]
     vectors = [read_embeddings(shard / EMBEDDINGS_FILE) for shard in shards]
     gallery = np.lib.format.open_memmap(
         directory / EMBEDDINGS_FILE, "w+", np.float32, (sum(map(len, vectors)), vectors[0].shape[1])
     )
 
     def rows() -> Iterator[CatalogImage]:
-        ordered = heapq.merge(*map(_numbered, catalogues, count()))
+        ordered = heapq.merge(*map(_numbered, catalogs, count()))
         for row, (_, shard, shard_row) in enumerate(ordered):
             gallery[row] = vectors[shard][shard_row]
-            yield replace(catalogues[shard].image(shard_row), jpeg=catalogues[shard].thumbnail(shard_row))
+            yield replace(catalogs[shard].image(shard_row), jpeg=catalogs[shard].thumbnail(shard_row))
 
-    write_catalogue(directory / CATALOGUE_FILE, rows())
+    write_catalog(directory / CATALOG_FILE, rows())
     gallery.flush()
 
 
-def _numbered(catalogue: Catalogue, shard: int) -> Iterator[tuple[Any, int, int]]:
-    return ((by_category(catalogue.image(row)), shard, row) for row in range(len(catalogue)))
+def _numbered(catalog: Catalog, shard: int) -> Iterator[tuple[Any, int, int]]:
+    return ((by_category(catalog.image(row)), shard, row) for row in range(len(catalog)))

@@ -53,14 +53,14 @@ def ImageExampleGen(
     letters are written first, to `<dead_letter_root>/<fingerprint>`, with the originals in `quarantine/<sha256>`.
     """
     limits = IngestSettings(**json.loads(settings))
-    catalogue = open_source(source, window_spans=limits.window_spans)
-    _check_rows(catalogue.rows)
+    catalog = open_source(source, window_spans=limits.window_spans)
+    _check_rows(catalog.rows)
     dead_letters = f"{dead_letter_root}/{fingerprint[:16]}"
     fileio.makedirs(dead_letters)
     with beam_pipeline as pipeline:
-        _ingest(pipeline, catalogue.rows, catalogue.dead, limits, examples.uri, taxonomy.uri, dead_letters)
+        _ingest(pipeline, catalog.rows, catalog.dead, limits, examples.uri, taxonomy.uri, dead_letters)
     dead = _read_dead_letters(f"{dead_letters}/{DEAD_LETTERS_FILE}")
-    totals = Counter(row.category for row in catalogue.rows) + Counter(letter.category for letter in catalogue.dead)
+    totals = Counter(row.category for row in catalog.rows) + Counter(letter.category for letter in catalog.dead)
     check_dead_letter_thresholds(
         totals, dead, max_ratio=limits.max_dead_ratio, max_category_ratio=limits.max_category_dead_ratio
     )
@@ -68,7 +68,7 @@ def ImageExampleGen(
     examples.split_names = artifact_utils.encode_split_names(splits)
     examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
     examples.set_int_custom_property(artifacts.LONGEST_SIDE, limits.longest_side_px)
-    examples.set_string_custom_property("spans", ",".join(catalogue.spans))
+    examples.set_string_custom_property("spans", ",".join(catalog.spans))
     examples.set_string_custom_property("dead_letters", json.dumps(Counter(letter.reason.value for letter in dead)))
 
 

@@ -64,7 +64,7 @@ def ReleasePusher(
         shutil.copytree(encoder_dir, directory / "encoder" / str(version))
         shutil.copytree(mounted_path(index.uri), directory / contents.INDEX_DIRECTORY)
         shutil.copy(vectors / contents.EMBEDDINGS_FILE, directory)
-        shutil.copy(vectors / contents.CATALOGUE_FILE, directory)
+        shutil.copy(vectors / contents.CATALOG_FILE, directory)
         shutil.copy(mounted_path(taxonomy.uri) / artifacts.TAXONOMY_FILE, directory / contents.TAXONOMY_FILE)
         retrieval = json.loads((mounted_path(evaluation.uri) / artifacts.METRICS_FILE).read_text())
         metrics = {"retrieval": retrieval, "index": verdict.facts}

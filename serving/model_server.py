@@ -11,7 +11,7 @@ from serving.predict_grpc import create_grpc_server
 from serving.predict_rest import create_rest_app
 from serving.saved_model_runtime import ModelVersions
 
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 _DRAIN_TIMEOUT_S = 20
 
 
@@ -65,7 +65,7 @@ class ModelServer:
             try:
                 self._models.refresh()
             except OSError as error:  # a file system that is away for a moment must not end the thread
-                _LOG.warning("cannot look for new versions: %s", error)
+                log.warning("cannot look for new versions: %s", error)
 
 
 def _open_grpc_port(server: grpc.Server, host: str, port: int) -> int:

@@ -17,7 +17,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.file_states import FileStates, read_file_states
 
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 DEFAULT_SIGNATURE = "serving_default"
 _MAX_LOAD_ATTEMPTS = 3
@@ -271,10 +271,10 @@ class ModelVersions:
             model = LoadedModel(version, directory)
             model.warm_up()
         except Exception as error:  # noqa: BLE001 - whatever a damaged model raises, the others keep serving
-            _LOG.warning("version %d of %s does not load: %s", version, self.name, error)
+            log.warning("version %d of %s does not load: %s", version, self.name, error)
             self._statuses[version] = VersionStatus(version, State.END, str(error), attempts + 1)
             return None
-        _LOG.info("version %d of %s is available", version, self.name)
+        log.info("version %d of %s is available", version, self.name)
         self._statuses[version] = VersionStatus(version, State.AVAILABLE)
         return model
 

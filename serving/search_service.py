@@ -183,7 +183,7 @@ def describe_release(live: LiveRelease) -> dict[str, Any]:
     categories = [{"path": path, "num_images": size} for path, size in searcher.category_sizes().items()]
     return {
         **_identify(live),
-        "num_images": len(searcher.catalogue),
+        "num_images": len(searcher.catalog),
         "num_products": searcher.num_products,
         "longest_side_px": live.longest_side_px,
         "embedding_dim": searcher.dim,
@@ -226,12 +226,12 @@ def _add_api(app: FastAPI, current: CurrentRelease) -> None:
 
     @app.get("/v1/thumbnails/{release_name}/{row}.jpg")
     def thumbnail(release_name: str, row: int) -> Response:
-        catalogue = current.catalogue(release_name)
-        if catalogue is None or not 0 <= row < len(catalogue):
+        catalog = current.catalog(release_name)
+        if catalog is None or not 0 <= row < len(catalog):
             raise HTTPException(404)
         # A release never changes, and its name holds the hash of all that is in it.
         headers = {"Cache-Control": "public, max-age=31536000, immutable"}
-        return Response(catalogue.thumbnail(row), media_type="image/jpeg", headers=headers)
+        return Response(catalog.thumbnail(row), media_type="image/jpeg", headers=headers)
 
     # Not on a worker thread, so that it answers while all of them are busy.
     @app.get("/healthz")

@@ -17,14 +17,14 @@ from lookalike.catalog.product import CatalogImage
 from lookalike.catalog.taxonomy import parse_category
 from lookalike.encoder.embedder import Embedder, EmbedderUnavailable, open_embedder
 from lookalike.release import contents
-from lookalike.release.contents import Catalogue
+from lookalike.release.contents import Catalog
 from lookalike.release.store import Release, ReleaseStore
 from lookalike.retrieval import exact
 from lookalike.retrieval.scann_index import ScannIndex
 from serving.file_states import read_file_states
 from serving.subtrees import Rows, Subtrees, row_numbers
 
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 # The first request to the index asks for this many images per wanted product.
 _IMAGES_PER_PRODUCT = 4
@@ -52,17 +52,17 @@ class Hit:
 class Searcher:
     """The index, vectors and catalogue of one release. Thread-safe."""
 
-    def __init__(self, index: ScannIndex, embeddings: npt.NDArray[np.float32], catalogue: Catalogue):
+    def __init__(self, index: ScannIndex, embeddings: npt.NDArray[np.float32], catalog: Catalog):
         """embeddings: [num_images, dim] float32, memory-mapped; row i is id i of the index and of the catalogue."""
-        sizes = (index.size, len(embeddings), len(catalogue))
+        sizes = (index.size, len(embeddings), len(catalog))
         if len(set(sizes)) != 1:
             raise ValueError(f"index, embeddings and catalogue must have one size, got {sizes}")
         self.index = index
-        self.catalogue = catalogue
+        self.catalog = catalog
         self._embeddings = embeddings
-        products, self._product_of_row = _number(catalogue.product_ids)
+        products, self._product_of_row = _number(catalog.product_ids)
         self.num_products = len(products)
-        self._subtrees = Subtrees(catalogue)
+        self._subtrees = Subtrees(catalog)
 
     @classmethod
     def open(cls, release: Release) -> "Searcher":
@@ -73,7 +73,7 @@ class Searcher:
         index = ScannIndex.load(release.directory / contents.INDEX_DIRECTORY)
         embeddings = contents.read_embeddings(release.directory / contents.EMBEDDINGS_FILE)
         contents.check_canary(release.directory / contents.CANARY_FILE, index.search, embeddings)
-        return cls(index, embeddings, Catalogue.open(release.directory / contents.CATALOGUE_FILE))
+        return cls(index, embeddings, Catalog.open(release.directory / contents.CATALOG_FILE))
 
     @property
     def dim(self) -> int:
@@ -130,7 +130,7 @@ class Searcher:
         return rows[first], scores[first]
 
     def _hit(self, row: int, score: float) -> Hit:
-        return Hit(row, score, self.catalogue.image(row))
+        return Hit(row, score, self.catalog.image(row))
 
 
 def _search_part(query: Matrix, rows: Rows, vectors: Matrix, num_images: int) -> exact.Neighbours:
@@ -242,7 +242,7 @@ class CurrentRelease:
         self._load = load
         self._live: LiveRelease | None = None
         # Result pages still ask for the thumbnails of the release before; a mapped file costs no memory.
-        self._catalogues: dict[str, Catalogue] = {}
+        self._catalogs: dict[str, Catalog] = {}
         self._failures = _Failures()
         self._problem = ""
         self._stopping = threading.Event()
@@ -259,9 +259,9 @@ class CurrentRelease:
             raise NoReleaseError(self._problem or "a release must be pushed first, there is none")
         return self._live
 
-    def catalogue(self, name: str) -> Catalogue | None:
+    def catalog(self, name: str) -> Catalog | None:
         """The catalogue of the live release or the one before it, by its name."""
-        return self._catalogues.get(name)
+        return self._catalogs.get(name)
 
     def start(self) -> None:
         """Begins to follow, with a first look at once on the thread."""
@@ -314,12 +314,12 @@ class CurrentRelease:
             self._report(self._failures.problems[-1])
         else:
             self._swap(live)
-            _LOG.info("release %d is live after %.1f s", release.version, time.monotonic() - started)
+            log.info("release %d is live after %.1f s", release.version, time.monotonic() - started)
 
     def _swap(self, live: LiveRelease) -> None:
         previous = self._live
         kept = [live] if previous is None else [previous, live]
-        self._catalogues = {item.name: item.searcher.catalogue for item in kept}
+        self._catalogs = {item.name: item.searcher.catalog for item in kept}
         self._live = live
         self._failures = _Failures()
         self._problem = ""
@@ -328,7 +328,7 @@ class CurrentRelease:
 
     def _report(self, problem: str) -> None:
         if problem and problem != self._problem:
-            _LOG.warning("%s", problem)
+            log.warning("%s", problem)
         self._problem = problem
 
     def _follow(self) -> None:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from lookalike.catalog.taxonomy import SEPARATOR, parse_category
 from lookalike.errors import EXIT_USAGE, UserError
-from lookalike.release.contents import Catalogue
+from lookalike.release.contents import Catalog
 
 Levels = tuple[str, ...]
 Rows = npt.NDArray[np.int64]
@@ -34,9 +34,9 @@ class Subtree:
 class Subtrees:
     """The subtrees of a catalogue."""
 
-    def __init__(self, catalogue: Catalogue):
-        self._rows = {levels: _as_slice(rows) for levels, rows in _first_categories(catalogue).items()}
-        self._others = _further_categories(catalogue)
+    def __init__(self, catalog: Catalog):
+        self._rows = {levels: _as_slice(rows) for levels, rows in _first_categories(catalog).items()}
+        self._others = _further_categories(catalog)
 
     def sizes(self) -> dict[str, int]:
         """Number of images in or below every category path, in path order."""
@@ -53,16 +53,16 @@ class Subtrees:
         return Subtree(joined, np.setdiff1d(_concatenate(others), row_numbers(joined)))
 
 
-def _first_categories(catalogue: Catalogue) -> dict[Levels, Rows]:
+def _first_categories(catalog: Catalog) -> dict[Levels, Rows]:
     rows: dict[Levels, list[int]] = {}
-    for row, category in enumerate(catalogue.categories):
+    for row, category in enumerate(catalog.categories):
         rows.setdefault(parse_category(category), []).append(row)
     return {levels: np.array(found, np.int64) for levels, found in rows.items()}
 
 
-def _further_categories(catalogue: Catalogue) -> dict[Levels, Rows]:
+def _further_categories(catalog: Catalog) -> dict[Levels, Rows]:
     rows: dict[Levels, list[int]] = {}
-    for row, categories in catalogue.other_categories.items():
+    for row, categories in catalog.other_categories.items():
         for category in categories:
             rows.setdefault(parse_category(category), []).append(row)
     return {levels: np.array(found, np.int64) for levels, found in rows.items()}

@@ -15,7 +15,7 @@ MAX_DETAIL_CHARS = 200
 WARN_RATIO = 0.005
 MIN_LOST = 2
 
-_logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Reason(str, Enum):
@@ -124,7 +124,7 @@ def check_dead_letter_thresholds(
     if problems:
         raise DataError("too many images are unusable: " + "; ".join(problems))
     if lost_overall > WARN_RATIO * total:
-        _logger.warning("%s", _ratio_text("the source", lost_overall, total, WARN_RATIO))
+        log.warning("%s", _ratio_text("the source", lost_overall, total, WARN_RATIO))
 
 
 def _exceeds(lost: int, total: int, limit: float) -> bool:

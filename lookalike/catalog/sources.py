@@ -40,7 +40,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
-_logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ def _read_rows(manifest: Path, root: Path, span: str) -> Iterator[CatalogImage |
         unknown |= {column for column in row.cells if not _is_known(column)}
         yield _manifest_row(row, manifest, root, span)
     if unknown:
-        _logger.warning("%s: columns nobody reads are ignored: %.1000s", manifest, ascii(sorted(unknown)))
+        log.warning("%s: columns nobody reads are ignored: %.1000s", manifest, ascii(sorted(unknown)))
 
 
 def _is_known(column: str) -> bool:

@@ -13,7 +13,7 @@ from components.tf_examples import read_images
 from lookalike.catalog.product import CatalogImage
 from lookalike.catalog.sources import fingerprint, open_source
 from lookalike.configs.settings import Settings, load_settings
-from lookalike.drawing.catalogue import draw_catalogue
+from lookalike.drawing.catalog import draw_catalog
 from lookalike.http.loopback import read_own_service
 from lookalike.local.demo_report import Answer, write_contact_sheet, write_report
 from lookalike.local.runs import CandidateState, OnNode, Request, Training, candidate_state, promote, train
@@ -85,7 +85,7 @@ def _draw(workspace: Workspace, settings: Settings) -> Path:
     directory = workspace.root / f"catalogue-{demo.num_products}-{demo.seed}"
     manifest = directory / "manifest.jsonl"
     # The manifest is written last: where there is one, the catalogue is whole.
-    return manifest if manifest.exists() else draw_catalogue(directory, num_products=demo.num_products, seed=demo.seed)
+    return manifest if manifest.exists() else draw_catalog(directory, num_products=demo.num_products, seed=demo.seed)
 
 
 def _review(workspace: Workspace, settings: Settings, training: Training) -> None:

@@ -17,7 +17,7 @@ from lookalike.catalog.sources import open_source
 from lookalike.encoder.embedder import Embed, InProcessEmbedder, embed_all
 from lookalike.quality.baselines import colour_embeddings
 from lookalike.release import contents
-from lookalike.release.contents import Catalogue
+from lookalike.release.contents import Catalog
 from lookalike.release.store import Release
 from lookalike.retrieval.ground_truth import RetrievalTable
 from lookalike.retrieval.metrics import evaluate_retrieval
@@ -74,23 +74,23 @@ def evaluate_release(release: Release, queries: Queries) -> dict[str, Any]:
 
 def evaluate_baseline(release: Release, queries: Queries, embed: Embed = colour_embeddings) -> dict[str, Any]:
     """Another embedding of the same queries and the same gallery, whose pictures are the release's thumbnails."""
-    catalogue = _catalogue(release)
-    thumbnails = [catalogue.thumbnail(row) for row in range(len(catalogue))]
+    catalog = _catalog(release)
+    thumbnails = [catalog.thumbnail(row) for row in range(len(catalog))]
     return _measure(embed_all(embed, queries.jpegs), embed_all(embed, thumbnails), queries, release)
 
 
 def _measure(
     queries: npt.NDArray[np.float32], gallery: npt.NDArray[np.float32], asked: Queries, release: Release
 ) -> dict[str, Any]:
-    catalogue = _catalogue(release)
+    catalog = _catalog(release)
     table = RetrievalTable(
-        picture=np.array(catalogue.pictures),
-        product_id=np.array(catalogue.product_ids),
-        category=np.array(catalogue.categories),
-        domain=np.full(len(catalogue), GALLERY_DOMAIN),
+        picture=np.array(catalog.pictures),
+        product_id=np.array(catalog.product_ids),
+        category=np.array(catalog.categories),
+        domain=np.full(len(catalog), GALLERY_DOMAIN),
     )
     return evaluate_retrieval(queries, np.asarray(gallery), RetrievalTable.of(asked.rows), table).metrics
 
 
-def _catalogue(release: Release) -> Catalogue:
-    return Catalogue.open(Path(release.directory, contents.CATALOGUE_FILE))
+def _catalog(release: Release) -> Catalog:
+    return Catalog.open(Path(release.directory, contents.CATALOG_FILE))

@@ -22,7 +22,7 @@ pyarrow_hotfix.install()
 
 INDEX_DIRECTORY = "index"
 EMBEDDINGS_FILE = "embeddings.npy"
-CATALOGUE_FILE = "catalogue.arrow"
+CATALOG_FILE = "catalogue.arrow"
 TAXONOMY_FILE = "taxonomy.json"
 METRICS_FILE = "metrics.json"
 DECISION_FILE = "decision.json"
@@ -55,15 +55,15 @@ def by_category(image: CatalogImage) -> tuple[Any, ...]:
     return parse_category(image.category), image.product_id, image.image_id, image.crop or ()
 
 
-class Catalogue:
+class Catalog:
     """The records of a release, memory-mapped: row i describes embedding i and id i of the index."""
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
 
     @classmethod
-    def open(cls, path: Path) -> "Catalogue":
-        """Maps a file that `write_catalogue` wrote. Raises ReleaseError where it is something else."""
+    def open(cls, path: Path) -> "Catalog":
+        """Maps a file that `write_catalog` wrote. Raises ReleaseError where it is something else."""
         try:
             table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         except pa.ArrowInvalid as error:
@@ -130,7 +130,7 @@ def _check_format(path: Path, schema: pa.Schema) -> None:
         raise ReleaseError(f"{path} must have the columns {', '.join(_REQUIRED)}, got none named {', '.join(missing)}")
 
 
-def write_catalogue(path: Path, images: Iterable[CatalogImage]) -> int:
+def write_catalog(path: Path, images: Iterable[CatalogImage]) -> int:
     """Writes images, whose `jpeg` is a thumbnail, in the order of their embeddings. Returns how many."""
     rows = iter(images)
     num_images = 0

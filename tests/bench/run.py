@@ -38,10 +38,10 @@ def seconds(work: Callable[[], object], repeats: int = 3) -> float:
 
 def photos() -> list[bytes]:
     """Drawn photos, the same on every machine."""
-    from lookalike.drawing.catalogue import draw_catalogue
+    from lookalike.drawing.catalog import draw_catalog
 
     with tempfile.TemporaryDirectory() as directory:
-        draw_catalogue(Path(directory), num_products=NUM_IMAGES // 7, seed=1, image_size_px=400)
+        draw_catalog(Path(directory), num_products=NUM_IMAGES // 7, seed=1, image_size_px=400)
         return [path.read_bytes() for path in sorted(Path(directory).rglob("*.jpg"))]
 
 

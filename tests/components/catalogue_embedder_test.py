@@ -11,7 +11,7 @@ from components.catalogue_embedder import CatalogueEmbedder, roles
 from components.tf_examples import encode
 from lookalike.catalog.dead_letters import DataError
 from lookalike.encoder.embedder import InProcessEmbedder
-from lookalike.release.contents import Catalogue, read_embeddings
+from lookalike.release.contents import Catalog, read_embeddings
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def embed(artifact, make_examples, model):
             embeddings=embeddings,
             beam_pipeline=beam.Pipeline(runner="FnApiRunner"),
         )
-        catalogue = Catalogue.open(artifact_path(embeddings) / "catalogue.arrow")
+        catalog = Catalog.open(artifact_path(embeddings) / "catalogue.arrow")
         vectors = read_embeddings(artifact_path(embeddings) / "embeddings.npy")
-        return catalogue, vectors, np.load(artifact_path(embeddings) / "queries.npy", allow_pickle=False)
+        return catalog, vectors, np.load(artifact_path(embeddings) / "queries.npy", allow_pickle=False)
 
     return run
 
@@ -75,24 +75,24 @@ def test_catalogue_and_embeddings_belong_together_and_no_query_is_in_the_gallery
     test = [stored_image("p50/a.jpg", 50, **facts), stored_image("p51/street.jpg", 51, domain="wild")]
     untrained = [stored_image("p60/a.jpg", 60)]
 
-    catalogue, vectors, queries = embed({"train": train, "test": test, "untrained": untrained})
+    catalog, vectors, queries = embed({"train": train, "test": test, "untrained": untrained})
 
     gallery = {image.image_id: image for image in [*train, *test, *untrained] if image.domain == "catalog"}
-    image_ids = [catalogue.image(row).image_id for row in range(len(catalogue))]
+    image_ids = [catalog.image(row).image_id for row in range(len(catalog))]
     assert sorted(image_ids) == sorted(gallery)
-    assert len(vectors) == len(catalogue) == 22
+    assert len(vectors) == len(catalog) == 22
     embedder = InProcessEmbedder(encoder_dir)
     expected = embedder.embed([gallery[image_id].jpeg for image_id in image_ids])
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
     row = image_ids.index("p50/a.jpg")
     assert row == 0, "a blouse comes before all shirts"
-    assert [catalogue.categories[row], *set(catalogue.categories[1:])] == ["Tops > Blouse", "Tops > Shirt"]
-    record = catalogue.image(row)
+    assert [catalog.categories[row], *set(catalog.categories[1:])] == ["Tops > Blouse", "Tops > Shirt"]
+    record = catalog.image(row)
     assert (record.product_id, record.price, record.brand) == ("p50", "12.50", "B")
     assert (record.gender, record.attributes) == ("women", {"sleeve": "long"})
-    assert catalogue.image(image_ids.index("p7/a.jpg")).title == "Shirt 7"
-    assert Image.open(io.BytesIO(catalogue.thumbnail(row))).size == (48, 48)
+    assert catalog.image(image_ids.index("p7/a.jpg")).title == "Shirt 7"
+    assert Image.open(io.BytesIO(catalog.thumbnail(row))).size == (48, 48)
 
     asked = embedder.embed([mirrored(test[0].jpeg), test[1].jpeg])
     assert queries.shape == asked.shape
@@ -108,21 +108,21 @@ def test_catalogue_and_embeddings_belong_together_and_no_query_is_in_the_gallery
 
 
 def test_large_image_gets_a_small_thumbnail(embed, stored_image, draw):
-    catalogue, _, _ = embed({"train": [stored_image(jpeg=draw(0, size_px=320))]})
-    assert Image.open(io.BytesIO(catalogue.thumbnail(0))).size == (160, 160)
+    catalog, _, _ = embed({"train": [stored_image(jpeg=draw(0, size_px=320))]})
+    assert Image.open(io.BytesIO(catalog.thumbnail(0))).size == (160, 160)
 
 
 def test_split_of_wild_images_alone_adds_nothing_to_the_gallery(embed, stored_image):
     train = [stored_image("a.jpg", 1)]
     wild = [stored_image("b.jpg", 2, domain="wild")]
-    catalogue, vectors, queries = embed({"train": train, "eval": wild, "test": wild})
-    assert [catalogue.image(0).image_id] == ["a.jpg"]
+    catalog, vectors, queries = embed({"train": train, "eval": wild, "test": wild})
+    assert [catalog.image(0).image_id] == ["a.jpg"]
     assert (vectors.shape, queries.shape) == ((1, 16), (1, 16))
 
 
 def test_nothing_that_asks_leaves_no_queries(embed, stored_image):
-    catalogue, _, queries = embed({"train": [stored_image("a.jpg", 1)]})
-    assert len(catalogue) == 1
+    catalog, _, queries = embed({"train": [stored_image("a.jpg", 1)]})
+    assert len(catalog) == 1
     assert queries.shape == (0, 16)
     assert queries.dtype == np.float32
 

@@ -14,7 +14,7 @@ from components.release_pusher import IndexNotGoodEnoughError, ReleasePusher
 from components.verdict import StageVerdict
 from lookalike.catalog.product import CatalogImage
 from lookalike.release import contents
-from lookalike.release.contents import Catalogue, check_canary, read_embeddings, write_catalogue
+from lookalike.release.contents import Catalog, check_canary, read_embeddings, write_catalog
 from lookalike.release.manifest import tree_sha256
 from lookalike.release.store import ReleaseStore
 from lookalike.retrieval.scann_index import ScannIndex
@@ -52,7 +52,7 @@ def push(artifact, candidate_facts, model, public_key, tmp_path):
     vectors = Path(inputs["embeddings"].uri)
     contents.write_embeddings(vectors / "embeddings.npy", unit_vectors(30, seed=0))
     np.save(vectors / "queries.npy", unit_vectors(120, seed=1))
-    write_catalogue(vectors / "catalogue.arrow", [CatalogImage(f"{n}.jpg", f"p{n}", jpeg=b"jpeg") for n in range(30)])
+    write_catalog(vectors / "catalogue.arrow", [CatalogImage(f"{n}.jpg", f"p{n}", jpeg=b"jpeg") for n in range(30)])
     IndexBuilder.test_call(embeddings=inputs["embeddings"], index=inputs["index"], settings="{}")
 
     def run(decision, *, index_verdict=FINE, name="release", **changes):
@@ -103,9 +103,9 @@ def test_the_release_answers_by_its_own_files_alone(push, decide, store, tmp_pat
     directory = store.current().directory
     embeddings = read_embeddings(directory / contents.EMBEDDINGS_FILE)
     index = ScannIndex.load(directory / contents.INDEX_DIRECTORY)
-    catalogue = Catalogue.open(directory / contents.CATALOGUE_FILE)
+    catalog = Catalog.open(directory / contents.CATALOG_FILE)
     assert index.search(np.array(embeddings[7:8]), 1).ids.tolist() == [[7]]
-    assert (catalogue.image(7).product_id, catalogue.thumbnail(7)) == ("p7", b"jpeg")
+    assert (catalog.image(7).product_id, catalog.thumbnail(7)) == ("p7", b"jpeg")
     assert check_canary(directory / contents.CANARY_FILE, index.search, embeddings) == 1.0
     with np.load(directory / contents.CANARY_FILE, allow_pickle=False) as canary:
         assert canary["queries"].shape == (100, 16)

@@ -33,10 +33,10 @@ def measure(queries, query_vectors, gallery, gallery_vectors):
 def page(stored_image):
     """The page of two wild photos, at 0 and 10 degrees, among the catalogue images of their products, at 4 and 40."""
     photos = [stored_image(f"q{n}.jpg", n, view=1, domain="wild", product_id=f"shirt-{n}") for n in range(2)]
-    catalogue = [stored_image(f"g{n}.jpg", n, product_id=f"shirt-{n}") for n in range(2)]
+    catalog = [stored_image(f"g{n}.jpg", n, product_id=f"shirt-{n}") for n in range(2)]
 
     def render(verdict=PASSED, *, serving=None, num_pictured=2, **facts):
-        queries, gallery = ([dataclasses.replace(image, **facts) for image in found] for found in (photos, catalogue))
+        queries, gallery = ([dataclasses.replace(image, **facts) for image in found] for found in (photos, catalog))
         measured = measure(queries, at(0, 10), gallery, at(4, 40))
         baseline = measure(queries, serving, gallery, at(4, 40)).metrics if serving is not None else None
         report = {"split": "test", "num_gallery_images": 2000, "candidate": measured.metrics, "baseline": baseline}

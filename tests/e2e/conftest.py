@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lookalike.drawing.catalogue import draw_catalogue
+from lookalike.drawing.catalog import draw_catalog
 
 ROOT = Path(__file__).resolve().parents[2]
 WARM_COMMAND = Path(__file__).with_name("warm_command.py")
@@ -191,9 +191,9 @@ def warm_commands(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(scope="session")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The manifest of a small drawn catalogue."""
-    return draw_catalogue(
+    return draw_catalog(
         tmp_path_factory.mktemp("catalogue"),
         num_products=NUM_PRODUCTS,
         seed=0,
@@ -205,10 +205,10 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_shop(
-    catalogue: Path, warm_commands: WarmCommands, tmp_path_factory: pytest.TempPathFactory
+    catalog: Path, warm_commands: WarmCommands, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Shop]:
     """Opens a shop with an empty workspace, by default for the drawn catalogue."""
-    return lambda name, data=catalogue: Shop(tmp_path_factory.mktemp(name), data, warm_commands)
+    return lambda name, data=catalog: Shop(tmp_path_factory.mktemp(name), data, warm_commands)
 
 
 @dataclass(frozen=True)

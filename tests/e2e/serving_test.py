@@ -61,11 +61,11 @@ def model_server(story: Any) -> Iterator[tuple[str, str]]:
 
 
 @pytest.fixture
-def photo(catalogue: Path) -> bytes:
+def photo(catalog: Path) -> bytes:
     """A photo of the catalogue, as ingest would have made it canonical."""
     from lookalike.catalog.images import canonicalise
 
-    taken = catalogue.parent / "images" / "dress-0004" / "wild-0.jpg"
+    taken = catalog.parent / "images" / "dress-0004" / "wild-0.jpg"
     return canonicalise(taken.read_bytes(), longest_side_px=64).jpeg
 
 

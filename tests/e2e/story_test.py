@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lookalike.drawing.catalogue import draw_catalogue
-from lookalike.release.contents import Catalogue
+from lookalike.drawing.catalog import draw_catalog
+from lookalike.release.contents import Catalog
 
 TRAINING_NODES = {
     "ImageExampleGen",
@@ -88,8 +88,8 @@ def _origins(store: Any, artifact_id: int) -> list[Any]:
     return list(store.get_artifacts_by_id(sorted(seen)))
 
 
-def test_search_finds_a_photo_of_the_catalogue_itself(story: Any, catalogue: Path) -> None:
-    photo = catalogue.parent / "images" / "hat-0008" / "catalog-1.jpg"
+def test_search_finds_a_photo_of_the_catalogue_itself(story: Any, catalog: Path) -> None:
+    photo = catalog.parent / "images" / "hat-0008" / "catalog-1.jpg"
     result = story.shop.lookalike("search", str(photo), "-k", "5", "--json")
     assert result.status == 0, result.stderr
     hits = result.document["results"]
@@ -105,7 +105,7 @@ def test_search_equals_an_exact_search_over_the_same_vectors(story: Any) -> None
     release = ReleaseStore(story.shop.root / "releases").current()
     assert release is not None
     vectors = np.load(release.directory / "embeddings.npy", allow_pickle=False)
-    products = Catalogue.open(release.directory / "catalogue.arrow").product_ids
+    products = Catalog.open(release.directory / "catalogue.arrow").product_ids
     searcher = Searcher.open(release)
     for query in vectors[::7]:
         best: dict[str, float] = {}  # of each product, its most alike image
@@ -117,7 +117,7 @@ def test_search_equals_an_exact_search_over_the_same_vectors(story: Any) -> None
 
 def test_evaluate_reports_other_photos_and_baselines(story: Any, tmp_path: Path) -> None:
     # The shop's first products, photographed anew.
-    others = draw_catalogue(tmp_path, num_products=24, seed=0, image_size_px=64, catalog_images=0, wild_images=1)
+    others = draw_catalog(tmp_path, num_products=24, seed=0, image_size_px=64, catalog_images=0, wild_images=1)
     result = story.shop.lookalike("evaluate", "--baselines", "--json", "--data", str(others))
     assert result.status == 0, result.stderr
     metrics = result.document["metrics"]

@@ -136,8 +136,8 @@ def push_release(export_encoder: Callable[[Path, int], None]) -> Callable[..., R
         scann_index.build(embeddings, scann_index.choose_spec(len(images)), directory / contents.INDEX_DIRECTORY)
         contents.write_embeddings(directory / contents.EMBEDDINGS_FILE, embeddings)
         contents.write_canary(directory / contents.CANARY_FILE, embeddings, embeddings)
-        contents.write_catalogue(
-            directory / contents.CATALOGUE_FILE,
+        contents.write_catalog(
+            directory / contents.CATALOG_FILE,
             [
                 CatalogImage(
                     image_id=f"{prefix}{number}/{view}.png",

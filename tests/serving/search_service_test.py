@@ -25,7 +25,7 @@ from lookalike.release.store import Release, ReleaseStore
 from serving import model_server, search_service
 from serving.searcher import CurrentRelease, LiveRelease, Searcher, load_release
 
-PRODUCTS_IN_CATALOGUE = 8
+PRODUCTS_IN_CATALOG = 8
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_answers_equal_exact_search(client: httpx.Client, store_root: Path, phot
     jpeg = canonicalise(photo, longest_side_px=64).jpeg
     query = InProcessEmbedder(release.encoder_directory).embed([jpeg])[0]
     scores = np.load(release.directory / "embeddings.npy") @ query
-    best_of_product = scores.reshape(PRODUCTS_IN_CATALOGUE, 3).max(axis=1)
+    best_of_product = scores.reshape(PRODUCTS_IN_CATALOG, 3).max(axis=1)
     expected = np.argsort(-best_of_product)
 
     answer = post_form(client, photo, k=8).json()

@@ -31,7 +31,7 @@ def record(image_id: str, product_id: str, category: str, *others: str) -> Catal
     return CatalogImage(image_id, product_id, category=category, other_categories=others)
 
 
-class ListCatalogue:
+class ListCatalog:
     """What a Searcher needs of a catalogue."""
 
     def __init__(self, records: list[CatalogImage]):
@@ -58,8 +58,8 @@ def make_searcher(
     directory: Path, embeddings: np.ndarray, records: list[CatalogImage], spec: scann_index.IndexSpec | None = None
 ) -> Searcher:
     scann_index.build(embeddings, spec or scann_index.IndexSpec("exact"), directory / "index")
-    catalogue: Any = ListCatalogue(records)
-    return Searcher(scann_index.ScannIndex.load(directory / "index"), embeddings, catalogue)
+    catalog: Any = ListCatalog(records)
+    return Searcher(scann_index.ScannIndex.load(directory / "index"), embeddings, catalog)
 
 
 def naive_search(
@@ -167,7 +167,7 @@ def test_products_are_found_under_each_of_their_categories(tmp_path: Path) -> No
 
 
 def test_subtree_of_an_ordered_gallery_is_a_slice_and_copies_nothing() -> None:
-    ordered: Any = ListCatalogue(SHOP)
+    ordered: Any = ListCatalog(SHOP)
     below = Subtrees(ordered).below(("Clothing",))
     assert below.main == slice(0, 3)
     assert below.others.tolist() == [], "the blouse is in the subtree by its first category already"
@@ -350,7 +350,7 @@ def test_thumbnails_of_the_release_before_stay(store: ReleaseStore, loader: Load
         push_empty(store, decision)
         current.refresh()
         names.append(current.get().name)
-    assert [current.catalogue(name) is not None for name in names] == [False, True, True]
+    assert [current.catalog(name) is not None for name in names] == [False, True, True]
 
 
 def rebuild(store: ReleaseStore, decision_id: str) -> Release:
@@ -375,8 +375,8 @@ def test_rebuilt_store_with_the_same_version_is_another_release(store: ReleaseSt
     assert loader.calls == [1, 1]
     assert current.get().release.manifest.sha256 == rebuilt.manifest.sha256 != before.release.manifest.sha256
     assert current.problem == ""
-    assert current.catalogue(before.name) is not None
-    assert current.catalogue(current.get().name) is not None
+    assert current.catalog(before.name) is not None
+    assert current.catalog(current.get().name) is not None
 
 
 def test_store_that_is_gone_is_a_problem_until_it_is_back(store: ReleaseStore, loader: Loader) -> None:

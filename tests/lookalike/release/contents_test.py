@@ -8,7 +8,7 @@ import pytest
 
 from lookalike.catalog.product import CatalogImage
 from lookalike.release import contents
-from lookalike.release.contents import Catalogue, write_catalogue
+from lookalike.release.contents import Catalog, write_catalog
 from lookalike.release.manifest import ReleaseError
 from lookalike.retrieval import exact
 
@@ -58,44 +58,44 @@ def unit_vectors(num_rows, seed=0, dim=8):
 
 
 def test_records_come_back_as_they_were_written(tmp_path):
-    assert write_catalogue(tmp_path / "catalogue.arrow", [DRESS, PLAIN]) == 2
-    catalogue = Catalogue.open(tmp_path / "catalogue.arrow")
-    assert len(catalogue) == 2
-    assert (catalogue.image(0), catalogue.image(1)) == (replace(DRESS, jpeg=b""), PLAIN)
-    assert catalogue.thumbnail(0) == b"\xff\xd8jpeg"
-    assert catalogue.pictures == ["cd" * 32, ""]
-    assert catalogue.other_categories == {0: ["Sale", "Summer"]}
-    assert catalogue.product_ids == ["p1", "p2"]
-    assert catalogue.categories == ["Clothing > Dresses", ""]
+    assert write_catalog(tmp_path / "catalogue.arrow", [DRESS, PLAIN]) == 2
+    catalog = Catalog.open(tmp_path / "catalogue.arrow")
+    assert len(catalog) == 2
+    assert (catalog.image(0), catalog.image(1)) == (replace(DRESS, jpeg=b""), PLAIN)
+    assert catalog.thumbnail(0) == b"\xff\xd8jpeg"
+    assert catalog.pictures == ["cd" * 32, ""]
+    assert catalog.other_categories == {0: ["Sale", "Summer"]}
+    assert catalog.product_ids == ["p1", "p2"]
+    assert catalog.categories == ["Clothing > Dresses", ""]
 
 
 def test_rows_keep_their_order_across_batches(tmp_path, monkeypatch):
     monkeypatch.setattr(contents, "_ROWS_PER_BATCH", 4)
     records = [CatalogImage(f"{i}", f"p{i}", jpeg=bytes([i])) for i in range(11)]
-    assert write_catalogue(tmp_path / "catalogue.arrow", iter(records)) == 11
-    catalogue = Catalogue.open(tmp_path / "catalogue.arrow")
-    assert [replace(catalogue.image(row), jpeg=catalogue.thumbnail(row)) for row in range(11)] == records
+    assert write_catalog(tmp_path / "catalogue.arrow", iter(records)) == 11
+    catalog = Catalog.open(tmp_path / "catalogue.arrow")
+    assert [replace(catalog.image(row), jpeg=catalog.thumbnail(row)) for row in range(11)] == records
 
 
 def test_an_empty_catalogue_can_be_read(tmp_path):
-    write_catalogue(tmp_path / "catalogue.arrow", [])
-    assert len(Catalogue.open(tmp_path / "catalogue.arrow")) == 0
+    write_catalog(tmp_path / "catalogue.arrow", [])
+    assert len(Catalog.open(tmp_path / "catalogue.arrow")) == 0
 
 
 @pytest.mark.parametrize("row", [-1, 2])
 def test_rows_outside_the_catalogue_are_refused(tmp_path, row):
-    write_catalogue(tmp_path / "catalogue.arrow", [DRESS, PLAIN])
+    write_catalog(tmp_path / "catalogue.arrow", [DRESS, PLAIN])
     with pytest.raises(IndexError, match=f"row must be between 0 and 1, got {row}"):
-        Catalogue.open(tmp_path / "catalogue.arrow").thumbnail(row)
+        Catalog.open(tmp_path / "catalogue.arrow").thumbnail(row)
 
 
 def test_other_files_are_not_taken_for_a_catalogue(tmp_path):
     (tmp_path / "text.arrow").write_text("hello, this is no arrow file")
     with pytest.raises(ReleaseError, match=r"text\.arrow must be an Arrow file"):
-        Catalogue.open(tmp_path / "text.arrow")
+        Catalog.open(tmp_path / "text.arrow")
     write_arrow(tmp_path / "other.arrow", pa.schema([("image_id", pa.string())]), {"image_id": "a.jpg"})
     with pytest.raises(ReleaseError, match=r"other\.arrow must have the columns .* none named product_id, category"):
-        Catalogue.open(tmp_path / "other.arrow")
+        Catalog.open(tmp_path / "other.arrow")
 
 
 def test_catalogue_of_the_first_format_is_read_and_what_it_lacks_is_absent(tmp_path):
@@ -103,19 +103,19 @@ def test_catalogue_of_the_first_format_is_read_and_what_it_lacks_is_absent(tmp_p
         "image_id": "a.jpg", "product_id": "p", "category": "Hat", "title": "T", "gender": "", "price": 99.99,
         "attributes": '{"fit": "slim"}', "thumbnail": b"jpeg",
     }  # fmt: skip
-    catalogue = Catalogue.open(write_arrow(tmp_path / "catalogue.arrow", FIRST_FORMAT, row))
+    catalog = Catalog.open(write_arrow(tmp_path / "catalogue.arrow", FIRST_FORMAT, row))
     expected = CatalogImage("a.jpg", "p", category="Hat", title="T", price="99.99", attributes={"fit": "slim"})
-    assert catalogue.image(0) == expected
-    assert (catalogue.pictures, catalogue.other_categories) == (["a.jpg"], {})
+    assert catalog.image(0) == expected
+    assert (catalog.pictures, catalog.other_categories) == (["a.jpg"], {})
 
 
 def test_a_column_of_a_later_version_is_passed_over_and_a_later_format_is_refused(tmp_path):
     schema = FIRST_FORMAT.append(pa.field("weight_g", pa.int64()))
     row = dict.fromkeys(schema.names) | {"image_id": "a.jpg", "product_id": "p", "category": ""}
-    assert Catalogue.open(write_arrow(tmp_path / "wider.arrow", schema, row)).image(0) == CatalogImage("a.jpg", "p")
+    assert Catalog.open(write_arrow(tmp_path / "wider.arrow", schema, row)).image(0) == CatalogImage("a.jpg", "p")
     later = schema.with_metadata({"lookalike.format": "3"})
     with pytest.raises(ReleaseError, match=r"later\.arrow must be of format 2 or older, got 3: .* newer version"):
-        Catalogue.open(write_arrow(tmp_path / "later.arrow", later, row))
+        Catalog.open(write_arrow(tmp_path / "later.arrow", later, row))
 
 
 def test_rows_of_a_category_and_all_below_it_stand_together():
@@ -149,7 +149,7 @@ def test_a_catalogue_whose_columns_carry_a_pickle_is_refused_and_nothing_runs(tm
     with pa.OSFile(str(tmp_path / "catalogue.arrow"), "wb") as file, pa.ipc.new_file(file, schema):
         pass
     with pytest.raises(ReleaseError, match="one whose type is a pickle: loading it could run code") as refused:
-        Catalogue.open(tmp_path / "catalogue.arrow")
+        Catalog.open(tmp_path / "catalogue.arrow")
     assert not (tmp_path / "left_behind").exists()
     assert "\n" not in str(refused.value)
 

@@ -41,7 +41,7 @@ class Look:
         return {"pattern": self.pattern, "colour": colour, "accent": accent, "material": self.material, **self.options}
 
 
-def draw_catalogue(
+def draw_catalog(
     directory: Path,
     *,
     num_products: int,
