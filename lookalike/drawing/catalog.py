@@ -23,6 +23,7 @@ MANIFEST_NAME = "manifest.jsonl"
 _DRAWN_PER_PHOTO = 2.5
 _LOOKS_LIKE_ANOTHER = 0.1
 _ATTRIBUTE_MISSING = 0.06
+_OUT_OF_STOCK_EVERY = 17  # shares no divisor with the number of kinds, so that each kind has some
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,8 @@ def _facts(look: Look, number: int, rng: Rng) -> dict[str, str | float]:
         "category": look.kind.category,
         "title": _title(look, noun),
         "price": round(float(rng.uniform(low, high))) - 0.01,
+        "currency": "EUR",
+        "availability": "out_of_stock" if number % _OUT_OF_STOCK_EVERY == 0 else "in_stock",
         "gender": _pick(rng, look.kind.genders),
         **{f"attr:{name}": said.get(name, "") for name in ATTRIBUTES},
     }

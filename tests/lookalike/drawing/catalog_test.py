@@ -53,7 +53,18 @@ def test_asked_numbers_of_photos_are_drawn(tmp_path: Path) -> None:
 
 
 def test_rows_state_every_column_and_the_file_they_describe(catalog: Path) -> None:
-    shared = {"image", "product_id", "category", "domain", "title", "price", "gender", "sha256"}
+    shared = {
+        "image",
+        "product_id",
+        "category",
+        "domain",
+        "title",
+        "price",
+        "currency",
+        "availability",
+        "gender",
+        "sha256",
+    }
     for row in rows_of(catalog):
         assert set(row) == shared | {f"attr:{name}" for name in ATTRIBUTES}
         content = (catalog.parent / row["image"]).read_bytes()
