@@ -64,7 +64,10 @@ def check_decision(
     Raises DecisionError: of the kind that fits; DecisionPending for an empty document.
     """
     if not document:
-        raise DecisionPending(f"expected a decision about candidate {candidate.candidate_id}, got none yet")
+        raise DecisionPending(
+            f"expected a decision about candidate {candidate.candidate_id}, got none yet; "
+            "`lookalike review list` shows what is still to judge"
+        )
     key = load_pem_public_key(public_key.encode())
     if not isinstance(key, Ed25519PublicKey):
         raise DecisionInvalid(f"expected an Ed25519 public key, got {type(key).__name__}")

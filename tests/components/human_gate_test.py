@@ -36,7 +36,9 @@ def test_a_valid_blessing_passes(check, decide):
 
 
 def test_no_decision_yet_is_pending(check):
-    with pytest.raises(DecisionPending, match="about candidate candidate-1, got none yet"):
+    with pytest.raises(
+        DecisionPending, match="about candidate candidate-1, got none yet; `lookalike review list` shows"
+    ):
         check("")
 
 
