@@ -70,7 +70,7 @@ def check_decision(
         )
     key = load_pem_public_key(public_key.encode())
     if not isinstance(key, Ed25519PublicKey):
-        raise DecisionInvalid(f"expected an Ed25519 public key, got {type(key).__name__}")
+        raise DecisionInvalid("expected an Ed25519 public key, got a key of another kind")
     found = Decision.from_json(document)
     if found.candidate_id != candidate.candidate_id:
         raise DecisionInvalid(f"expected a decision about {candidate.candidate_id}, got one about {found.candidate_id}")

@@ -55,3 +55,18 @@ def in_words(error: OSError) -> str:
         return str(error)
     said = error.strerror[0].lower() + error.strerror[1:]
     return f"{error.filename}: {said}" if error.filename else said
+
+
+def kind_of(value: object) -> str:
+    """What a value of a JSON or Parquet file is, in a user's words."""
+    return next((words for kind, words in _KINDS.items() if isinstance(value, kind)), "something else")
+
+
+_KINDS: dict[type | tuple[type, ...], str] = {
+    type(None): "nothing",
+    bool: "true or false",
+    (int, float): "a number",
+    str: "text",
+    (list, tuple): "a list",
+    dict: "an object",
+}

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from google.protobuf import json_format
 from starlette.exceptions import HTTPException
 
+from lookalike.errors import kind_of
 from lookalike.http.body_limit import BodyLimit
 from serving.predict_grpc import model_spec, signature_def_map, status_response
 from serving.saved_model_runtime import (
@@ -104,7 +105,7 @@ def _parse(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise invalid(f"JSON Parse error: {error}") from error
     if not isinstance(document, dict):
-        raise invalid(f"JSON Value: must be an object, got {type(document).__name__}")
+        raise invalid(f"JSON Value: must be an object, got {kind_of(document)}")
     return document
 
 
@@ -189,7 +190,7 @@ def _leaf(name: str, value: Any, dtype: tf.DType) -> Any:
         or (dtype.is_bool and isinstance(value, bool))
     ):
         return value
-    raise invalid(f"input {name}: JSON Value: {type(value).__name__} is not of expected type: {dtype.name}")
+    raise invalid(f"input {name}: JSON Value: {kind_of(value)} is not of expected type: {dtype.name}")
 
 
 def _base64(name: str, value: dict[str, Any]) -> bytes:

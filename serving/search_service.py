@@ -26,6 +26,7 @@ from lookalike.catalog.images import ImageRejected, canonicalise
 from lookalike.catalog.product import to_answer
 from lookalike.catalog.taxonomy import parse_category
 from lookalike.encoder.embedder import EmbedderUnavailable, parse_encoder_url
+from lookalike.errors import kind_of
 from lookalike.http.body_limit import BodyLimit
 from lookalike.http.server import HttpServer
 from lookalike.release.store import ReleaseStore
@@ -115,7 +116,7 @@ def _parse_json(body: bytes) -> SearchRequest:
     except (ValueError, RecursionError) as error:
         raise RequestError(400, "BAD_JSON", "body", f"must be JSON: {error}") from error
     if not isinstance(document, dict):
-        raise RequestError(400, "BAD_JSON", "body", f"must be a JSON object, got {type(document).__name__}")
+        raise RequestError(400, "BAD_JSON", "body", f"must be a JSON object, got {kind_of(document)}")
     encoded = document.pop("image", None)
     if not isinstance(encoded, str):
         raise RequestError(422, "MISSING", "image", "must be a base64 string")

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pyarrow_hotfix
 
 from lookalike.catalog.dead_letters import DataError
-from lookalike.errors import in_words
+from lookalike.errors import in_words, kind_of
 
 # pyarrow 10 unpickles the type of a column, so that opening a stranger's file runs its code (CVE-2023-47248).
 pyarrow_hotfix.install()
@@ -153,7 +153,7 @@ def _json_row(line: _Line) -> ManifestRow:
     except (ValueError, RecursionError) as error:  # a megabyte of '[' recurses
         return ManifestRow(line.number, fault=f"a line must be a JSON object: {error}")
     if not isinstance(cells, dict):
-        return ManifestRow(line.number, fault=f"a line must be a JSON object, got {type(cells).__name__}")
+        return ManifestRow(line.number, fault=f"a line must be a JSON object, got {kind_of(cells)}")
     return ManifestRow(line.number, cells)
 
 

@@ -21,7 +21,7 @@ from lookalike.catalog.dead_letters import DataError, DeadLetter, Reason
 from lookalike.catalog.manifests import MANIFEST_SUFFIXES, ManifestRow, read_manifest
 from lookalike.catalog.product import COLUMNS, FIELDS, CatalogImage, Field, Kind, parse_crop, parse_price
 from lookalike.catalog.taxonomy import SEPARATOR, CategoryId, parse_category, rename_category
-from lookalike.errors import in_words
+from lookalike.errors import in_words, kind_of
 
 ATTRIBUTE_PREFIX = "attr:"
 
@@ -346,7 +346,7 @@ def _cell(cells: Mapping[str, Any], column: str) -> str:
         case int() | float() | Decimal() | str():
             text = str(value).strip()
         case _:
-            raise ValueError(f"{column} must be text or a number, got {type(value).__name__}")
+            raise ValueError(f"{column} must be text or a number, got {kind_of(value)}")
     _check_text(column, text)
     return text
 

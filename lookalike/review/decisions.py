@@ -251,7 +251,7 @@ def load_public_key(path: Path) -> Ed25519PublicKey:
     """The key that decisions are verified with; raises ValueError where the file holds another kind."""
     key = load_pem_public_key(path.read_bytes())
     if not isinstance(key, Ed25519PublicKey):
-        raise ValueError(f"{path} must hold an Ed25519 public key, got {type(key).__name__}")
+        raise ValueError(f"{path} must hold an Ed25519 public key, got a key of another kind")
     return key
 
 

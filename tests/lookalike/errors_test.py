@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from lookalike.errors import SystemRefusedError, in_words
+from lookalike.errors import SystemRefusedError, in_words, kind_of
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,11 @@ def test_what_the_system_refuses_is_told_in_words(number: int, told: str) -> Non
 def test_an_error_without_a_path_or_a_number_keeps_its_words() -> None:
     assert in_words(OSError(errno.ECONNREFUSED, "Connection refused")) == "connection refused"
     assert in_words(TimeoutError("the service must be ready within 60 s")) == "the service must be ready within 60 s"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(None, "nothing"), (True, "true or false"), (1.5, "a number"), ("", "text"), ([], "a list"), ({}, "an object")],
+)
+def test_json_values_are_told_in_words(value: object, words: str) -> None:
+    assert kind_of(value) == words

@@ -299,7 +299,7 @@ def test_path_to_no_file_is_missing(tmp_path, image):
         ({"category": "Hat\x00"}, "category must be Unicode text without NUL"),
         ({"category": "Hat\x1b"}, "a category must be printable"),
         ({"title": "x" * 10_001}, "title must be at most 10000 characters"),
-        ({"attr:colour": {"a": 1}}, "attr:colour must be text or a number, got dict"),
+        ({"attr:colour": {"a": 1}}, "attr:colour must be text or a number, got an object"),
         ({"attr:\ud800": "x"}, "a column name must be Unicode"),
     ],
 )
