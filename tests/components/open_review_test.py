@@ -107,7 +107,7 @@ def test_a_candidate_of_0_1_0_or_of_a_later_version_is_read(tmp_path):
     old |= {name: f"/{name}" for name in ("model_uri", "examples_uri", "taxonomy_uri", "evaluation_uri")}
     (tmp_path / "candidate.json").write_text(json.dumps(old))
     found = CandidateFacts.load(str(tmp_path))
-    assert (found.submitted_by, found.stands, found.settings) == ("", (), {})
+    assert (found.submitted_by, found.stands, found.settings) == ("", [], {})
     (tmp_path / "candidate.json").write_text(json.dumps(old | {"colour": "blue"}))
     assert CandidateFacts.load(str(tmp_path)) == found
 

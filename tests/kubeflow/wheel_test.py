@@ -44,7 +44,7 @@ RunBeside = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def run_beside(installed: Path, tmp_path: Path) -> RunBeside:
     """Runs the installed command where other packages, named so, come first on PYTHONPATH."""
-    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "releases").mkdir(parents=True)
     (tmp_path / "root" / "workspace.json").write_text('{"config": "demo", "overrides": []}')
 
     def run(names: Sequence[str], *arguments: str) -> subprocess.CompletedProcess[str]:
