@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 ROOT = Path(__file__).resolve().parent.parent
 CLOTHING = ROOT.parent / "shared" / "data" / "clothing"
 # Rooms without TensorFlow first, whole pipelines last: most mistakes are told within seconds.
-SLOW_ROOMS = ("transform", "trainer", "serving", "components", "kubeflow", "pipeline", "e2e")
+SLOW_ROOMS = ("cli", "local", "transform", "trainer", "serving", "components", "kubeflow", "pipeline", "e2e")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -42,8 +42,8 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 def _slowness(item: pytest.Item) -> int:
-    room = item.path.relative_to(ROOT / "tests").parts[0].removesuffix("_test.py")
-    return SLOW_ROOMS.index(room) if room in SLOW_ROOMS else -1
+    parts = [part.removesuffix("_test.py") for part in item.path.relative_to(ROOT / "tests").parts]
+    return next((SLOW_ROOMS.index(part) for part in parts if part in SLOW_ROOMS), -1)
 
 
 def _needs_photos(item: pytest.Item) -> bool:
