@@ -67,7 +67,7 @@ def create_training_pipeline(
     places: where things are kept.
     source: folder or manifest of the catalogue.
     fingerprint: digest of the source's content; the same fingerprint is the same day, and does no work twice.
-    baseline_release: directory of the release that is serving, '' when none is.
+    baseline_release: `Release.reference` of the one that is serving, '' when none is.
     submitted_by: who started the run, and so may not be the one who blesses it.
     beam_args: Beam's pipeline options.
     metadata: ML Metadata connection of a local run.

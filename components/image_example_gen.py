@@ -109,7 +109,7 @@ def _ingest(
     shards | "Write examples" >> beam.Map(_write_shard, examples_uri, num_shards)
     (
         placed.images
-        | "Categories" >> beam.FlatMap(lambda placed: placed[1].categories)
+        | "Categories" >> beam.Map(lambda placed: placed[1].category)
         | "Distinct" >> beam.Distinct()
         | "All categories" >> beam.combiners.ToList()
         | "Write taxonomy" >> beam.Map(_write_taxonomy, f"{taxonomy_uri}/{artifacts.TAXONOMY_FILE}")
@@ -239,7 +239,7 @@ def _read_dead_letters(path: str) -> list[DeadLetter]:
 
 def _fault(letter: DeadLetter) -> tuple[str, ...]:
     """What makes two dead letters the same one, seen twice."""
-    return letter.image_id, letter.span, letter.reason.value, letter.sha256
+    return letter.image_id, letter.product_id, letter.span, letter.reason.value, letter.sha256
 
 
 def _write(path: str, content: bytes) -> None:

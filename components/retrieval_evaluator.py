@@ -19,9 +19,10 @@ from lookalike.catalog.product import CatalogImage
 from lookalike.configs.mounts import mounted_path, output_directory
 from lookalike.configs.settings import EvaluationSettings
 from lookalike.encoder.embedder import InProcessEmbedder, embed_all
-from lookalike.release.manifest import tree_sha256
+from lookalike.release.manifest import ReleaseError, read_manifest, tree_sha256
+from lookalike.release.store import split_reference
 from lookalike.retrieval.ground_truth import RetrievalTable
-from lookalike.retrieval.headline import headline
+from lookalike.retrieval.headline import NothingToMeasureError, headline
 from lookalike.retrieval.metrics import RetrievalEvaluation, evaluate_retrieval
 
 PAGE_FILE = "page.html"
@@ -36,16 +37,16 @@ def RetrievalEvaluator(
     settings: tfx.dsl.components.Parameter[str],
     baseline_release: tfx.dsl.components.Parameter[str],
 ) -> None:
-    """Evaluates the candidate, and the release in the directory `baseline_release` ('' = none is serving) beside it."""
+    """Evaluates the candidate, and beside it the release of the reference `baseline_release` ('' = none is serving)."""
     limits = EvaluationSettings(**json.loads(settings))
     queries, gallery = _queries_and_gallery(examples, limits.max_gallery_images)
     encoder = mounted_path(path_utils.serving_model_path(model.uri))
     candidate = _ask(encoder, queries, gallery)
     measured = _measure(candidate, limits)
     baseline, baseline_metrics = None, None
-    if baseline_release:
-        version = Path(baseline_release).name
-        baseline = _ask(mounted_path(baseline_release) / "encoder" / version, queries, gallery)
+    serving = _find_release(baseline_release) if baseline_release else None
+    if serving:
+        baseline = _ask(serving / "encoder" / serving.name, queries, gallery)
         baseline_metrics = _measure(baseline, limits).metrics
     judgement = judge(measured.metrics, baseline_metrics, limits)
     judgement.save(verdict.uri)
@@ -66,11 +67,21 @@ def RetrievalEvaluator(
         identity=CandidateIdentity(
             model_sha256=tree_sha256(encoder),
             model_uri=model.uri,
-            baseline_version=int(version) if baseline else None,
+            baseline_version=int(serving.name) if serving else None,
+            baseline_manifest_sha256=split_reference(baseline_release)[1],
             metrics=judgement.facts,
         ),
         max_queries=limits.max_review_queries,
     )
+
+
+def _find_release(reference: str) -> Path:
+    """The directory of a release. Raises ReleaseError where there is another one by now."""
+    directory, sha256 = split_reference(reference)
+    found = read_manifest(mounted_path(directory)).sha256
+    if sha256 not in ("", found):
+        raise ReleaseError(f"{directory} must be the release of manifest {sha256[:12]}, got {found[:12]}: run again")
+    return mounted_path(directory)
 
 
 def judge(candidate: dict[str, Any], baseline: dict[str, Any] | None, limits: EvaluationSettings) -> StageVerdict:
@@ -96,6 +107,11 @@ def _queries_and_gallery(
     held_out = list(read_images(examples.path(split=artifacts.HELD_OUT_SPLIT) + "/*"))
     gallery = [image for image in held_out if image.domain == "catalog"]
     queries = [image for image in held_out if not image.seen_in]  # the others show what may have been trained on
+    if not queries:
+        raise NothingToMeasureError(
+            f"expected held-out images to ask with, got none: nearly the same pictures as all {len(held_out)} are in "
+            "another split; add products, or raise ingest.test_fraction"
+        )
     others = (
         split for split in artifact_utils.decode_split_names(examples.split_names) if split != artifacts.HELD_OUT_SPLIT
     )

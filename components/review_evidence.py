@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,16 @@ class CandidateIdentity:
     model_sha256: str
     model_uri: str
     baseline_version: int | None
+    baseline_manifest_sha256: str
     metrics: Mapping[str, float]
+
+    @property
+    def candidate_id(self) -> str:
+        """Names the model, and the release that it is compared with by version and manifest."""
+        model = self.model_sha256[:12]
+        if self.baseline_version is None:
+            return model
+        return f"{model}-vs-{self.baseline_version}-{self.baseline_manifest_sha256[:6]}".rstrip("-")
 
 
 def write_review_evidence(
@@ -80,8 +89,13 @@ def write_review_evidence(
                 baseline=None if baseline_grid is None else _results(baseline_grid, pictures),
             )
         )
-    baseline_name = f"-vs-{identity.baseline_version}" if identity.baseline_version else ""
-    who = Candidate(candidate_id=f"{identity.model_sha256[:12]}{baseline_name}", **asdict(identity))
+    who = Candidate(
+        candidate_id=identity.candidate_id,
+        model_sha256=identity.model_sha256,
+        model_uri=identity.model_uri,
+        baseline_version=identity.baseline_version,
+        metrics=identity.metrics,
+    )
     (directory / IMAGES_FOLDER).mkdir(parents=True)
     for sha256, jpeg in pictures.items():
         image_path(directory, sha256).write_bytes(jpeg)

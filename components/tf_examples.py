@@ -9,6 +9,7 @@ import tensorflow as tf
 from lookalike.catalog.product import FIELDS, CatalogImage, Kind, Reach, from_columns, to_columns
 from transform import features
 
+_COLUMNS = tuple(to_columns(CatalogImage("any name"), Reach.EXAMPLES))
 _LISTS = frozenset(one.name for one in FIELDS if one.kind is Kind.TEXTS)
 
 
@@ -24,12 +25,11 @@ def encode(image: CatalogImage) -> bytes:
 def decode(serialized: bytes) -> CatalogImage:
     """The inverse of `encode`; a feature that is not there is an absent value, as in an example of an older version."""
     packed = tf.train.Example.FromString(serialized).features.feature
-    columns: dict[str, Any] = {"attributes": {}}
-    for name in sorted(packed):
-        if name.startswith(features.ATTRIBUTE_PREFIX):
-            columns["attributes"][name.removeprefix(features.ATTRIBUTE_PREFIX)] = _text(packed[name])[0]
-        elif name != features.IMAGE:
-            columns[name] = _unpack(name, packed[name])
+    prefix = features.ATTRIBUTE_PREFIX
+    columns: dict[str, Any] = {name: _unpack(name, packed[name]) for name in _COLUMNS if name in packed}
+    columns["attributes"] = {
+        name.removeprefix(prefix): _text(packed[name])[0] for name in sorted(packed) if name.startswith(prefix)
+    }
     return from_columns(columns, jpeg=packed[features.IMAGE].bytes_list.value[0])
 
 

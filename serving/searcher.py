@@ -5,7 +5,7 @@ import io
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 # The first request to the index asks for this many images per wanted product.
 _IMAGES_PER_PRODUCT = 4
 _GROWTH = 4
+_COPIED_ROWS = 8192  # 8 MiB of vectors at 256 dimensions
 _MAX_LOAD_ATTEMPTS = 3
 _NAMED_DIGITS = 12  # of the manifest's sha256: enough to tell the releases of one shop apart
 _SIDE_FACT = "longest_side_px"
@@ -99,18 +100,17 @@ class Searcher:
         if not levels:
             return self._best_products(lambda num: self.index.search(query, num), self.index.size, k)
         subtree = self._subtrees.below(levels)
-        parts = [(row_numbers(rows), self._embeddings[rows]) for rows in (subtree.main, subtree.others)]
+        parts = [*_blocks(subtree.main), *_blocks(subtree.others)]
 
         def ask(num_images: int) -> exact.Neighbours:
-            return _side_by_side(
-                [_search_part(query, rows, vectors, num_images) for rows, vectors in parts if len(rows)]
-            )
+            found = [_search_part(query, row_numbers(rows), self._embeddings[rows], num_images) for rows in parts]
+            return _side_by_side(found)
 
-        return self._best_products(ask, sum(len(rows) for rows, _ in parts), k)
+        return self._best_products(ask, sum(len(row_numbers(rows)) for rows in parts), k)
 
     def category_sizes(self) -> dict[str, int]:
         """Number of images at or below every category path, in path order."""
-        return self._subtrees.sizes()
+        return self._subtrees.sizes
 
     def _best_products(self, ask: Callable[[int], exact.Neighbours], num_images: int, k: int) -> list[Hit]:
         """Asks for more images until they hold k products: the best images of a list hold its best products."""
@@ -131,6 +131,14 @@ class Searcher:
 
     def _hit(self, row: int, score: float) -> Hit:
         return Hit(row, score, self.catalog.image(row))
+
+
+def _blocks(rows: slice | Rows) -> Iterator[slice | Rows]:
+    """Rows in parts whose vectors can be taken: a slice copies nothing, other rows a bounded part at a time."""
+    if isinstance(rows, slice):
+        yield from [rows] if rows.stop > rows.start else []
+    else:
+        yield from (rows[start : start + _COPIED_ROWS] for start in range(0, len(rows), _COPIED_ROWS))
 
 
 def _search_part(query: Matrix, rows: Rows, vectors: Matrix, num_images: int) -> exact.Neighbours:

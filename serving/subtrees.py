@@ -1,6 +1,9 @@
 """Which rows of a gallery lie in a category or below it."""
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +15,7 @@ from lookalike.release.contents import Catalog
 
 Levels = tuple[str, ...]
 Rows = npt.NDArray[np.int64]
+_NO_ROWS: Rows = np.empty(0, np.int64)
 
 
 class UnknownCategoryError(UserError, code="UNKNOWN_CATEGORY", exit_status=EXIT_USAGE):
@@ -38,10 +42,16 @@ class Subtrees:
         self._rows = {levels: _as_slice(rows) for levels, rows in _first_categories(catalog).items()}
         self._others = _further_categories(catalog)
 
+    @cached_property
     def sizes(self) -> dict[str, int]:
         """Number of images in or below every category path, in path order."""
-        paths = {levels[:depth] for levels in (*self._rows, *self._others) for depth in range(1, len(levels) + 1)}
-        return {SEPARATOR.join(path): _size(self.below(path)) for path in sorted(paths)}
+        sizes: Counter[Levels] = Counter()
+        for levels, rows in self._rows.items():
+            for path in _paths(levels):
+                sizes[path] += len(row_numbers(rows))
+        paths = {path for levels in self._others for path in _paths(levels)}
+        sizes.update({path: len(self.below(path).others) for path in paths})
+        return {SEPARATOR.join(path): size for path, size in sorted(sizes.items())}
 
     def below(self, path: Levels) -> Subtree:
         """The subtree of a path. Raises UnknownCategoryError where it holds no image."""
@@ -50,7 +60,7 @@ class Subtrees:
         if not main and not others:
             raise UnknownCategoryError(f"category must be one of the release's, got {SEPARATOR.join(path)}")
         joined = _join(main)
-        return Subtree(joined, np.setdiff1d(_concatenate(others), row_numbers(joined)))
+        return Subtree(joined, np.setdiff1d(_concatenate(others), row_numbers(joined)) if others else _NO_ROWS)
 
 
 def _first_categories(catalog: Catalog) -> dict[Levels, Rows]:
@@ -87,8 +97,8 @@ def row_numbers(rows: slice | Rows) -> Rows:
 
 
 def _concatenate(parts: list[Rows]) -> Rows:
-    return np.concatenate([np.empty(0, np.int64), *parts])
+    return np.concatenate([_NO_ROWS, *parts])
 
 
-def _size(subtree: Subtree) -> int:
-    return len(row_numbers(subtree.main)) + len(subtree.others)
+def _paths(levels: Levels) -> Iterator[Levels]:
+    return (levels[:depth] for depth in range(1, len(levels) + 1))

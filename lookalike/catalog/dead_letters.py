@@ -35,8 +35,8 @@ class Reason(str, Enum):
     OUTSIDE_ROOT = "OUTSIDE_ROOT"  # the path leaves the data root, or names another file system
     MISSING_FILE = "MISSING_FILE"  # no such file, or it cannot be read
     BAD_ROW = "BAD_ROW"
-    DUPLICATE_ID = "DUPLICATE_ID"  # a newer row has the same image_id
-    DUPLICATE_IMAGE = "DUPLICATE_IMAGE"  # the same bytes came under another image_id
+    DUPLICATE_ID = "DUPLICATE_ID"  # a newer row states the same image of the same product
+    DUPLICATE_IMAGE = "DUPLICATE_IMAGE"  # the product, or another one, has the same picture already
     CONFLICTING_LABEL = "CONFLICTING_LABEL"  # the same image came with two categories
 
 
@@ -66,6 +66,7 @@ class DeadLetter:
     sha256: str = ""
     category: str = ""
     span: str = ""
+    product_id: str = ""
     first_seen: str = field(default_factory=_now)
 
     def __post_init__(self) -> None:
@@ -83,6 +84,7 @@ class DeadLetter:
             sha256=sha256 or image.sha256,
             category=image.category,
             span=image.span,
+            product_id=image.product_id,
         )
 
     def to_json(self) -> str:

@@ -106,8 +106,8 @@ def recipe(longest_side_px: int) -> str:
 
     Two canonical images of one recipe and one original are the same bytes.
     """
-    turbo = pillow_features.version("libjpeg_turbo")
-    return f"{_RECIPE}/{longest_side_px}px/rgb/pillow-{PIL.__version__}/libjpeg-turbo-{turbo}"
+    libraries = [f"{name}-{pillow_features.version(name)}" for name in ("libjpeg_turbo", "webp")]  # the lossy ones
+    return "/".join([str(_RECIPE), f"{longest_side_px}px", "rgb", f"pillow-{PIL.__version__}", *libraries])
 
 
 class ImageRejected(UserError, code="IMAGE_REJECTED", exit_status=EXIT_BAD_DATA):  # noqa: N818 - an outcome

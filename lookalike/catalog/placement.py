@@ -1,12 +1,12 @@
 """Where each decoded image goes: into which split, with which label, or aside as a duplicate or contradiction."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lookalike.catalog.dead_letters import Reason
 from lookalike.catalog.product import CatalogImage
-from lookalike.catalog.splits import Group, assign_groups, near_duplicate_pairs, split_rank
+from lookalike.catalog.splits import Group, Near, Shown, assign_groups, near_hashes, split_rank
 from lookalike.catalog.taxonomy import Taxonomy
 
 Stated = tuple[str, str, tuple[float, ...]]
@@ -56,7 +56,7 @@ class PlacedCatalog:
 
     outcomes: by `CatalogImage.stated_as`.
     groups: by product; what the next day hands back as `known`.
-    pairs_across_splits: near-duplicate pictures that could not be kept together, because both were known before.
+    pairs_across_splits: near-duplicate pictures that could not be kept together, for one was known before.
     """
 
     outcomes: Mapping[Stated, Placement | SetAside] = field(default_factory=dict)
@@ -83,27 +83,31 @@ def place(
     known: product → its group and split, of earlier days.
     """
     decoded = sorted(decoded, key=lambda one: one.image.stated_as)
+    shown = [_shown(one) for one in decoded]
+    near = near_hashes((one.hash for one in shown if one.hash is not None), near_duplicate_distance)
+    # Copies that are set aside count here: what stays in place of a held-out one is held out as well.
+    groups = assign_groups(
+        shown, near, known=known or {}, eval_fraction=eval_fraction, test_fraction=test_fraction, seed=seed
+    )
     outcomes: dict[Stated, Placement | SetAside] = _copies(decoded)
     kept = [one for one in decoded if one.image.stated_as not in outcomes]
-    taxonomy = Taxonomy.from_categories({category for one in kept for category in one.image.categories})
-    pairs = _near_duplicates(kept, near_duplicate_distance)
-    groups = assign_groups(
-        [(one.image.product_id, one.image.split) for one in kept],
-        pairs,
-        known=known or {},
-        eval_fraction=eval_fraction,
-        test_fraction=test_fraction,
-        seed=seed,
-    )
-    splits = [groups[one.image.product_id].split for one in kept]
+    taxonomy = Taxonomy.from_categories({one.image.category for one in kept})
     contested = _contested([one.image for one in kept])
-    seen_in = _seen_in([one.perceptual_hash for one in kept], splits, pairs)
-    for one, split, seen in zip(kept, splits, seen_in, strict=True):
+    splits_at = _splits_at(kept, groups)
+    for one in kept:
+        split = groups[one.image.product_id].split
         is_class = taxonomy.is_leaf(one.image.category) and one.image.picture not in contested
         outcomes[one.image.stated_as] = Placement(
-            UNTRAINED if one.low_info else split, one.image.category if is_class else "", seen
+            UNTRAINED if one.low_info else split,
+            one.image.category if is_class else "",
+            _seen_in(split, near.get(_shown(one).hash, ()), splits_at),
         )
-    return PlacedCatalog(outcomes, groups, sum(splits[a] != splits[b] for a, b in pairs))
+    return PlacedCatalog(outcomes, groups, _count_across(near, splits_at))
+
+
+def _shown(one: DecodedImage) -> Shown:
+    # Pictures of nothing resemble each other, and would tie unrelated products together.
+    return Shown(one.image.product_id, one.image.split, None if one.low_info else one.perceptual_hash)
 
 
 def _copies(decoded: Iterable[DecodedImage]) -> dict[Stated, Placement | SetAside]:
@@ -126,9 +130,13 @@ def _superfluous(copies: Iterable[CatalogImage]) -> Iterator[tuple[Stated, SetAs
         # An image that is its own product adds nothing to any other copy; a real product needs its picture.
         known = next(iter(kept.values()), None) if image.is_own_product else kept.get(image.product_id)
         if known is None:
-            kept[image.product_id] = image.image_id
+            kept[image.product_id] = _told(image)
         else:
             yield image.stated_as, SetAside(Reason.DUPLICATE_IMAGE, f"the same picture as {known}")
+
+
+def _told(image: CatalogImage) -> str:
+    return image.image_id if image.is_own_product else f"{image.image_id} of {image.product_id}"
 
 
 def _by_picture(decoded: Iterable[DecodedImage]) -> Mapping[str, list[CatalogImage]]:
@@ -136,13 +144,6 @@ def _by_picture(decoded: Iterable[DecodedImage]) -> Mapping[str, list[CatalogIma
     for one in decoded:
         groups[one.image.picture].append(one.image)
     return groups
-
-
-def _near_duplicates(decoded: Sequence[DecodedImage], distance: int) -> list[tuple[int, int]]:
-    # Pictures of nothing resemble each other, and would tie unrelated products together.
-    telling = [row for row, one in enumerate(decoded) if not one.low_info]
-    pairs = near_duplicate_pairs([decoded[row].perceptual_hash for row in telling], distance)
-    return [(telling[a], telling[b]) for a, b in pairs]
 
 
 def _contested(images: Iterable[CatalogImage]) -> set[str]:
@@ -153,21 +154,29 @@ def _contested(images: Iterable[CatalogImage]) -> set[str]:
     return {picture for picture, found in categories.items() if len(found - {""}) > 1}
 
 
-def _seen_in(hashes: Sequence[int], splits: Sequence[str], pairs: Iterable[tuple[int, int]]) -> list[str]:
-    """For each image the least held-out split with nearly the same picture, '' where none is less than its own."""
-    near: dict[int, set[int]] = defaultdict(set)
-    for a, b in pairs:
-        near[hashes[a]].add(hashes[b])
-        near[hashes[b]].add(hashes[a])
-    splits_of: dict[int, set[str]] = defaultdict(set)
-    for value, split in zip(hashes, splits, strict=True):
-        if value in near:  # pictures of nothing are in no pair
-            splits_of[value].add(split)
-    least = {
-        value: min(set().union(splits_of[value], *(splits_of[other] for other in others)), key=split_rank)
-        for value, others in near.items()
-    }
-    return [
-        least[value] if value in least and split_rank(least[value]) < split_rank(split) else ""
-        for value, split in zip(hashes, splits, strict=True)
-    ]
+SplitsAt = Mapping[int, Mapping[str, int]]
+"""Perceptual hash → split → how many images."""
+
+
+def _splits_at(decoded: Iterable[DecodedImage], groups: Mapping[str, Group]) -> SplitsAt:
+    splits: dict[int, Counter[str]] = defaultdict(Counter)
+    for one in decoded:
+        if not one.low_info:
+            splits[one.perceptual_hash][groups[one.image.product_id].split] += 1
+    return splits
+
+
+def _seen_in(split: str, near: Iterable[int], splits_at: SplitsAt) -> str:
+    """The least held-out split with nearly the same picture, '' where none is less than the image's own."""
+    least = min((found for value in near for found in splits_at.get(value, ())), key=split_rank, default=split)
+    return least if split_rank(least) < split_rank(split) else ""
+
+
+def _count_across(near: Near, splits_at: SplitsAt) -> int:
+    """Pairs of images with nearly the same picture that are in different splits."""
+    both_ways = 0
+    for value, splits in splits_at.items():
+        for other in near[value]:
+            for split, count in splits.items():
+                both_ways += count * sum(n for found, n in splits_at.get(other, {}).items() if found != split)
+    return both_ways // 2

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from enum import Enum, IntEnum
 from functools import cache
 from typing import Any
@@ -21,7 +21,8 @@ Crop = tuple[float, float, float, float]
 """x, y, width, height as fractions of the upright image, each in 0…1."""
 
 _ROUNDING_SLACK = 1e-6  # 0.7 + 0.3 may come out above 1 after a trip through text
-_MAX_PRICE_DIGITS = 15  # before and after the point; beyond them a float64 filter would lie
+_PRICE_DIGITS = 15  # what a float64 filter can tell apart; data frames write 26.991000000000003 for 26.991
+_PRICE_CONTEXT = Context(prec=_PRICE_DIGITS)
 
 
 class Kind(Enum):
@@ -112,7 +113,7 @@ class CatalogImage:
     span: str = _fact(_EXAMPLES)
     sha256: str = _fact(_RELEASE, column="sha256")
     canonical_sha256: str = _fact(_RELEASE)
-    canonical_recipe: str = _fact(_EXAMPLES)
+    canonical_recipe: str = _fact(_RELEASE)
     label: str = _fact(_EXAMPLES)
     seen_in: str = _fact(_EXAMPLES)
     jpeg: bytes = field(default=b"", repr=False)
@@ -122,7 +123,7 @@ class CatalogImage:
             raise ValueError("image_id must not be empty")
         if self.crop is not None:
             check_crop(self.crop)
-            object.__setattr__(self, "crop", tuple(map(float, self.crop)))  # 0 and 0.0 are one key
+            object.__setattr__(self, "crop", tuple(side + 0.0 for side in self.crop))  # 0, 0.0 and -0.0 are one key
         if not self.product_id:
             object.__setattr__(self, "product_id", _own_product(self.image_id, self.crop))
         _check_choice("domain", self.domain, DOMAINS)
@@ -221,16 +222,14 @@ def _digits(number: float) -> str:
 
 
 def to_answer(image: CatalogImage) -> dict[str, Any]:
-    """What an answer shows of an image, in JSON's types; the price is a number, None where it is unknown."""
-    columns = to_columns(image, Reach.ANSWER)
-    del columns["price_text"]
-    return columns
+    """What an answer shows of an image, in JSON's types; the price as a number (None where unknown) and as stated."""
+    return to_columns(image, Reach.ANSWER)
 
 
 def parse_price(text: str) -> str:
-    """Plain decimal digits of a number such as '19.90' or '1e3'; '' for ''.
+    """Plain decimal digits of a number such as '19.90' or '1e3', at most 15 that count; '' for ''.
 
-    Raises ValueError for what is no number of at least 0, or has more digits than a float64 can tell apart.
+    Raises ValueError for what is no number of at least 0, or too large for anybody's price.
     """
     if not text:
         return ""
@@ -240,9 +239,18 @@ def parse_price(text: str) -> str:
         raise ValueError(f"price must be a number, got {text[:40]!r}") from None
     if not (price.is_finite() and price >= 0):
         raise ValueError(f"price must be a finite number of at least 0, got {text[:40]}")
-    if max(price.adjusted(), -int(price.as_tuple().exponent)) >= _MAX_PRICE_DIGITS:
-        raise ValueError(f"price must have fewer than {_MAX_PRICE_DIGITS} digits on either side, got {text[:40]}")
-    return format(price, "f")
+    if price.adjusted() >= _PRICE_DIGITS:
+        raise ValueError(f"price must be below 10^{_PRICE_DIGITS}, got {text[:40]}")
+    return format(_rounded(price), "f")
+
+
+def _rounded(price: Decimal) -> Decimal:
+    """The price as it is where its digits count, else without those that come of computing in binary."""
+    if price.adjusted() < -_PRICE_DIGITS:
+        return Decimal(0)
+    context = _PRICE_CONTEXT.copy()
+    rounded = context.plus(price)
+    return rounded.normalize() if context.flags[Inexact] else price
 
 
 def parse_crop(value: Any) -> Crop | None:
@@ -270,7 +278,7 @@ def check_crop(crop: Crop) -> None:
 
 def _own_product(image_id: str, crop: Crop | None) -> str:
     """The product of an image that names none: two boxes in one photo are two things."""
-    return image_id if crop is None else f"{image_id} [{', '.join(f'{side:g}' for side in crop)}]"
+    return image_id if crop is None else f"{image_id} [{', '.join(f'{side:.12g}' for side in crop)}]"
 
 
 def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:

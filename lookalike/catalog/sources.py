@@ -101,7 +101,8 @@ def fingerprint(source: Source) -> str:
     """
     digest = hashlib.sha256()
     for row in source.rows:
-        facts = {one.name: getattr(row, one.name) for one in FIELDS if one.name != "uri"}
+        # Only what is stated: a field that a later version adds makes no other day of an old source.
+        facts = {one.name: value for one in FIELDS if one.name != "uri" and (value := getattr(row, one.name))}
         digest.update(json.dumps([facts, row.sha256 or _content_sha256(row.uri)], sort_keys=True).encode())
     for letter in source.dead:
         digest.update(json.dumps([letter.image_id, letter.reason.value, letter.span]).encode())

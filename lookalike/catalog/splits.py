@@ -5,7 +5,7 @@ A group is never divided, so that nothing the model trained on is asked for in i
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -15,30 +15,6 @@ _BAND_BITS = 16
 _NUM_BANDS = 64 // _BAND_BITS
 # Two hashes that differ in fewer bits than there are bands agree on at least one whole band (pigeonhole).
 MAX_EXACT_DISTANCE = _NUM_BANDS - 1
-
-
-def near_duplicate_pairs(hashes: Sequence[int], max_distance: int) -> list[tuple[int, int]]:
-    """Pairs (i, j), i < j, sorted, that link all images whose hashes differ in at most max_distance bits.
-
-    hashes: 64-bit perceptual hashes, one an image. Of equal hashes, the first stands for all: each other one
-    is linked to it, and only it is linked to other hashes. So ten thousand equal hashes give ten thousand
-    pairs, not fifty million, and the groups that follow are the same. Leave out images flagged LOW_INFO:
-    their hashes are all alike.
-
-    Raises ValueError when max_distance is outside 0…3, where the search is exact.
-    """
-    if not 0 <= max_distance <= MAX_EXACT_DISTANCE:
-        raise ValueError(f"max_distance must be between 0 and {MAX_EXACT_DISTANCE}, got {max_distance}")
-    first_index: dict[int, int] = {}
-    pairs: set[tuple[int, int]] = set()
-    for index, value in enumerate(hashes):
-        first = first_index.setdefault(value, index)
-        if first != index:
-            pairs.add((first, index))
-    for one, other in _candidates(first_index):
-        if (one ^ other).bit_count() <= max_distance:
-            pairs.add((first_index[one], first_index[other]))
-    return sorted(pairs)
 
 
 def _candidates(distinct: Iterable[int]) -> Iterator[tuple[int, int]]:
@@ -54,48 +30,80 @@ def _candidates(distinct: Iterable[int]) -> Iterator[tuple[int, int]]:
 class Group(NamedTuple):
     """Products that are never divided.
 
-    name: the smallest product id it had when it was made; kept for life.
-    split: train, eval or test.
+    name: the smallest product id it had when it was made; kept for life.   split: train, eval or test.
     """
 
     name: str
     split: str
 
 
+class Shown(NamedTuple):
+    """What grouping needs to know of an image.
+
+    split: as its source states it, '' = none.   hash: perceptual; None for a picture of nothing, which is like none.
+    """
+
+    product: str
+    split: str
+    hash: int | None
+
+
+Near = Mapping[int | None, Collection[int]]
+"""Hash → the hashes that show nearly the same picture, itself among them."""
+
+
+def near_hashes(hashes: Iterable[int], max_distance: int) -> Near:
+    """The hashes that differ from each in at most max_distance bits.
+
+    hashes: 64 bits each.
+
+    Raises ValueError when max_distance is outside 0…3, where the search is exact.
+    """
+    if not 0 <= max_distance <= MAX_EXACT_DISTANCE:
+        raise ValueError(f"max_distance must be between 0 and {MAX_EXACT_DISTANCE}, got {max_distance}")
+    near: dict[int | None, set[int]] = {value: {value} for value in hashes}
+    for one, other in _candidates(value for value in near if value is not None):
+        if (one ^ other).bit_count() <= max_distance:
+            near[one].add(other)
+            near[other].add(one)
+    return near
+
+
 def assign_groups(
-    products: Sequence[tuple[str, str]],
-    pairs: Iterable[tuple[int, int]],
+    images: Sequence[Shown],
+    near: Near,
     *,
     known: Mapping[str, Group],
     eval_fraction: float,
     test_fraction: float,
     seed: int,
 ) -> dict[str, Group]:
-    """The group of each product; those that a chain of shared products and pairs joins get one.
+    """The group of each product, known ones of other days included.
 
-    products: product id and stated split ('' = none) of each image.   pairs: indices of images that show one picture.
-    known: product → the group it has already. A known product never moves; a new one joins the most held-out of the
-    groups that it, or a new product joined to it, touches. Where splits are stated or touched, the most held-out one
-    counts (test, then eval, then train), so that what must not be trained on never is. Without any, a hash of seed and
-    name decides: it depends on nothing else.
+    Products that show nearly the same picture, through whatever chain of new ones, get one group. A known product never
+    moves; a new one joins the most held-out of the groups that it, or a new product joined to it, touches. Where splits
+    are stated or touched, the most held-out one counts (test, then eval, then train), so that what must not be trained
+    on never is. Without any, a hash of seed and name decides: it depends on nothing else.
 
     Raises ValueError for an unknown split, or fractions that leave nothing to train on.
     """
     _check_fractions(eval_fraction, test_fraction)
-    joined = _join_new(products, pairs := list(pairs), known)
+    joined = _join_new(images, near, known)
+    groups_at: defaultdict[int | None, set[Group]] = defaultdict(set)
+    for image in images:
+        if image.product in known and image.hash is not None:
+            groups_at[image.hash].add(known[image.product])
     stated: defaultdict[str, set[str]] = defaultdict(set)
     touched: defaultdict[str, set[Group]] = defaultdict(set)
-    for product, split in products:
-        if product in joined:
-            stated[joined[product]].add(split)
-    for one, other in _both_ways(pairs):
-        if (new := products[one][0]) in joined and (neighbour := products[other][0]) in known:
-            touched[joined[new]].add(known[neighbour])
-    groups = {
+    for image in images:
+        if (name := joined.get(image.product)) is not None:
+            stated[name].add(image.split)
+            touched[name].update(*(groups_at[value] for value in near.get(image.hash, ())))
+    made = {
         name: _place_group(name, stated[name], touched[name], eval_fraction, test_fraction, seed)
         for name in set(joined.values())
     }
-    return {product: known[product] if product in known else groups[joined[product]] for product, _ in products}
+    return {**known, **{product: made[name] for product, name in joined.items()}}
 
 
 def split_rank(split: str) -> int:
@@ -103,30 +111,35 @@ def split_rank(split: str) -> int:
     return SPLITS.index(split)
 
 
-def _join_new(
-    products: Iterable[tuple[str, str]], pairs: Iterable[tuple[int, int]], known: Mapping[str, Group]
-) -> dict[str, str]:
-    """New product → the smallest id of those that pairs join it to through new products alone."""
-    ids = [product for product, _ in products]
-    parent = {product: product for product in ids if product not in known}
-
-    def root(product: str) -> str:
-        while parent[product] != product:
-            parent[product] = parent[parent[product]]  # halve the path
-            product = parent[product]
-        return product
-
-    for i, j in pairs:
-        if ids[i] in parent and ids[j] in parent:
-            smaller, larger = sorted((root(ids[i]), root(ids[j])))
-            parent[larger] = smaller
-    return {product: root(product) for product in parent}
+def _join_new(images: Iterable[Shown], near: Near, known: Mapping[str, Group]) -> dict[str, str]:
+    """New product → the smallest id of those that it is joined to through new products alone."""
+    new = [image for image in images if image.product not in known]
+    at = {image.hash: image.product for image in new if image.hash is not None}  # all others there are joined to it
+    joined = _Joined(image.product for image in new)
+    for image in new:
+        for value in near.get(image.hash, ()):
+            if value in at:
+                joined.join(image.product, at[value])
+    return {image.product: joined.smallest(image.product) for image in new}
 
 
-def _both_ways(pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    for one, other in pairs:
-        yield one, other
-        yield other, one
+class _Joined:
+    """Names, of which some are the same thing (union-find)."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._parent = {name: name for name in names}
+
+    def smallest(self, name: str) -> str:
+        """The smallest name of the same thing."""
+        while self._parent[name] != name:
+            self._parent[name] = self._parent[self._parent[name]]  # halve the path
+            name = self._parent[name]
+        return name
+
+    def join(self, one: str, other: str) -> None:
+        """Says that two names are of one thing."""
+        smaller, larger = sorted((self.smallest(one), self.smallest(other)))
+        self._parent[larger] = smaller
 
 
 def _place_group(

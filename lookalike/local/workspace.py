@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from lookalike.configs.settings import Settings, SettingsError, load_settings
 from lookalike.errors import EXIT_USAGE, UserError
-from lookalike.local.days import day_keys
+from lookalike.local.days import day_key
 from lookalike.release.durable import replace_file
-from lookalike.release.store import ReleaseStore
+from lookalike.release.store import ReleaseStore, is_there
 from lookalike.review.store import open_store
 
 SETTINGS_FILE = "workspace.json"
@@ -71,30 +71,30 @@ class Workspace:
             yield
 
     def baseline_of_day(self, fingerprint: str, settings: Settings) -> str:
-        """The directory of the release that served when this day was first run, '' when none did.
+        """The reference of the release that served when this day was first run, '' when none did.
 
         A day is a content of the source with the settings that make a candidate of it. Running it again asks the same
         question: against the same release, even when the day's own candidate serves by now. One that was removed
         since is asked no more.
         """
-        notes = [self.root / "days" / f"{key}.json" for key in day_keys(fingerprint, settings)]
-        noted = [baseline for baseline in map(_noted_baseline, notes) if baseline is not None]
-        baseline = noted[0] if noted else self._serving_directory()
-        notes[0].parent.mkdir(parents=True, exist_ok=True)
-        replace_file(notes[0], json.dumps({"fingerprint": fingerprint, "baseline_release": baseline}))
+        note = self.root / "days" / f"{day_key(fingerprint, settings)}.json"
+        noted = _noted_baseline(note)
+        baseline = self._serving_reference() if noted is None else noted
+        note.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(note, json.dumps({"fingerprint": fingerprint, "baseline_release": baseline}))
         return baseline
 
-    def _serving_directory(self) -> str:
+    def _serving_reference(self) -> str:
         current = self.releases.current()
-        return "" if current is None else str(current.directory)
+        return "" if current is None else current.reference
 
 
 def _noted_baseline(note: Path) -> str | None:
-    """What a day's note says, unless there is none or its release was removed."""
+    """What a day's note says, unless there is none or its release was removed or replaced."""
     if not note.exists():
         return None
     baseline = _read_baseline(note)
-    return baseline if not baseline or Path(baseline).exists() else None
+    return baseline if not baseline or is_there(baseline) else None
 
 
 def open_workspace(root: Path) -> tuple[Workspace, Settings]:

@@ -88,11 +88,15 @@ class Catalog:
         """Reads one picture, a JPEG. Raises IndexError for a row that is not there."""
         return bytes(self._value("thumbnail", row))
 
+    @property
+    def knows_pictures(self) -> bool:
+        """Whether digests of the canonical images are kept, as since format 2."""
+        return "canonical_sha256" in self._table.column_names
+
     @cached_property
     def pictures(self) -> list[str]:
-        """`CatalogImage.picture` of every row; a release of before digests were kept has names in their place."""
-        known = "canonical_sha256" in self._table.column_names
-        return self._column("canonical_sha256" if known else "image_id")
+        """`CatalogImage.picture` of every row; the image's name where no digest is kept."""
+        return self._column("canonical_sha256" if self.knows_pictures else "image_id")
 
     @cached_property
     def product_ids(self) -> list[str]:

@@ -29,6 +29,11 @@ class Release:
         return str(self.manifest.facts["decision_id"])
 
     @property
+    def reference(self) -> str:
+        """Which release this is, wherever it is named: <directory>@<sha256 of its manifest>."""
+        return f"{self.directory}@{self.manifest.sha256}"
+
+    @property
     def encoder_directory(self) -> Path:
         """The SavedModel's directory."""
         return self.directory / "encoder" / str(self.version)
@@ -37,6 +42,21 @@ class Release:
         """Checks every file against the manifest. Raises ReleaseError naming the file."""
         if verify(self.directory).sha256 != self.manifest.sha256:
             raise ReleaseError(f"the manifest of {self.directory} has changed since it was read")
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """Directory and manifest's sha256 of a `Release.reference`; '' for the digest where there is none, as in 0.1.0."""
+    directory, at, sha256 = reference.rpartition("@")
+    return (directory, sha256) if at else (reference, "")
+
+
+def is_there(reference: str) -> bool:
+    """Whether the release that a reference names is still in its place, and not another one."""
+    directory, sha256 = split_reference(reference)
+    try:
+        return read_manifest(Path(directory)).sha256 == (sha256 or read_manifest(Path(directory)).sha256)
+    except ReleaseError:
+        return False
 
 
 class ReleaseStore:

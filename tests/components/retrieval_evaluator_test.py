@@ -9,7 +9,7 @@ from components import artifacts
 from components.retrieval_evaluator import RetrievalEvaluator, judge
 from components.verdict import StageVerdict
 from lookalike.configs.settings import EvaluationSettings
-from lookalike.release.manifest import tree_sha256
+from lookalike.release.manifest import ReleaseError, tree_sha256, write_manifest
 from lookalike.retrieval.headline import NothingToMeasureError
 from lookalike.review.evidence import read_evidence
 
@@ -127,14 +127,23 @@ def test_evidence_stops_at_its_limit(evaluate):
 def test_serving_release_answers_the_same_photos(evaluate, encoder_dir, tmp_path):
     release = tmp_path / "releases" / "3"
     shutil.copytree(encoder_dir, release / "encoder" / "3")
-    directory, verdict = evaluate(str(release))
+    manifest = write_manifest(release, {"version": 3})
+    directory, verdict = evaluate(f"{release}@{manifest.sha256}")
     report = json.loads((directory / "metrics.json").read_text())
     assert report["baseline"] == report["candidate"]
     assert len(verdict.reasons) == 2
     evidence = read_evidence(directory)
     assert evidence.candidate.baseline_version == 3
-    assert evidence.candidate.candidate_id.endswith("-vs-3")
+    assert evidence.candidate.candidate_id.endswith(f"-vs-3-{manifest.sha256[:6]}")
     assert all(query.is_exact_tie for query in evidence.queries)
+
+
+def test_a_release_that_was_replaced_since_is_compared_with_nothing(evaluate, encoder_dir, tmp_path):
+    release = tmp_path / "releases" / "3"
+    shutil.copytree(encoder_dir, release / "encoder" / "3")
+    write_manifest(release, {"version": 3})
+    with pytest.raises(ReleaseError, match="must be the release of manifest abababababab, got"):
+        evaluate(f"{release}@{'ab' * 32}")
 
 
 def test_gallery_stops_at_its_limit_but_holds_every_held_out_image(evaluate):

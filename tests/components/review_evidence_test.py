@@ -39,7 +39,7 @@ def write(tmp_path):
 
     def run(candidate, baseline=None, name="evidence", **identity):
         facts = {"model_sha256": MODEL, "model_uri": "/model", "metrics": {"recall_at_1": 0.5}}
-        facts["baseline_version"] = None if baseline is None else 3
+        facts |= {"baseline_version": None if baseline is None else 3, "baseline_manifest_sha256": "cd" * 32}
         max_queries = identity.pop("max_queries", 10)
         directory = tmp_path / name
         write_review_evidence(
@@ -119,7 +119,7 @@ def test_candidate_is_named_after_model_and_baseline(photos, write):
     first, _ = write(images, name="first")
     second, _ = write(images, images, name="second")
     assert (first.candidate.candidate_id, first.candidate.baseline_version) == ("abababababab", None)
-    assert (second.candidate.candidate_id, second.candidate.baseline_version) == ("abababababab-vs-3", 3)
+    assert (second.candidate.candidate_id, second.candidate.baseline_version) == ("abababababab-vs-3-cdcdcd", 3)
     assert first.candidate.model_sha256 == MODEL
     assert first.candidate.metrics == {"recall_at_1": 0.5}
 

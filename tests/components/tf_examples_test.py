@@ -55,6 +55,13 @@ def test_an_example_of_the_first_version_is_read_and_what_it_lacks_is_absent():
     )  # fmt: skip
 
 
+def test_a_feature_of_a_later_version_is_passed_over(stored_image):
+    example = tf.train.Example.FromString(encode(stored_image()))
+    example.features.feature["weight_g"].int64_list.value.append(300)
+    example.features.feature["tags"].bytes_list.SetInParent()
+    assert decode(example.SerializeToString()) == stored_image()
+
+
 def test_records_are_read_in_the_order_of_file_names(tmp_path, stored_image):
     first, second, third = (stored_image(f"{name}.jpg") for name in "abc")
     write_records(str(tmp_path / "1.tfrecord"), [encode(third)])

@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 
-from lookalike.local.workspace import open_workspace
 from lookalike.review.evidence import evidence_sha256, read_evidence
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,9 +134,3 @@ def test_its_rounds_stand_on_the_evidence_that_lies_there(old_workspace: Path) -
         connection.close()
         assert sha256 == evidence_sha256(evidence)
         assert submitted_by == "trainer"
-
-
-def test_its_day_run_again_is_compared_with_what_served_then(old_workspace: Path) -> None:
-    workspace, settings = open_workspace(old_workspace)
-    day = "a986199cc56f17b1b3d73751dd1ebfa530ddb44bc28e25011c365e0f8521afe6"
-    assert workspace.baseline_of_day(day, settings) == str(old_workspace / "releases" / "releases" / "2")

@@ -96,6 +96,7 @@ def test_answer_tells_release_latency_and_product(client: httpx.Client, photo: b
         "brand": "Brand 2",
         "url": "https://shop.example/p2",
         "price": 20.0,
+        "price_text": "20.00",
         "currency": "EUR",
         "availability": "in_stock",
         "gender": "women",

@@ -116,7 +116,7 @@ def test_columns_of_an_older_file_may_lack_what_was_added_since():
     assert image == CatalogImage("a.jpg", "p", category="Hat", price="9.5")
 
 
-def test_an_answer_shows_the_price_as_a_number_and_no_inner_names():
+def test_an_answer_shows_the_price_as_a_number_and_as_stated_and_no_inner_names():
     answer = to_answer(an_image(price="19.90", currency="EUR", brand="B", sha256="ab" * 32, label="Hat"))
     assert answer == {
         "image_id": "a.jpg",
@@ -127,6 +127,7 @@ def test_an_answer_shows_the_price_as_a_number_and_no_inner_names():
         "brand": "B",
         "url": "",
         "price": 19.9,
+        "price_text": "19.90",
         "currency": "EUR",
         "availability": "",
         "gender": "",
@@ -135,7 +136,30 @@ def test_an_answer_shows_the_price_as_a_number_and_no_inner_names():
 
 
 @pytest.mark.parametrize(
-    ("text", "digits"), [("", ""), ("19.90", "19.90"), ("1e3", "1000"), ("0", "0"), ("16777217.01", "16777217.01")]
+    ("text", "digits"),
+    [
+        ("", ""),
+        ("19.90", "19.90"),
+        ("1e3", "1000"),
+        ("0", "0"),
+        ("16777217.01", "16777217.01"),
+        ("26.991000000000003", "26.991"),
+        ("0.30000000000000004", "0.3"),
+        ("12345678901234.5678", "12345678901234.6"),
+        ("1e-40", "0"),
+        ("0.00", "0.00"),
+        ("999999999999999", "999999999999999"),
+    ],
 )
 def test_price_keeps_its_digits(text, digits):
     assert parse_price(text) == digits
+
+
+@pytest.mark.parametrize("text", ["1e15", "1e999999"])
+def test_a_price_that_nobody_pays_is_refused(text):
+    with pytest.raises(ValueError, match=r"below 10\^15"):
+        parse_price(text)
+
+
+def test_a_side_of_minus_nothing_is_the_same_crop():
+    assert an_image(sha256="ab" * 32, crop=(-0.0, 0, 1, 1)).key == an_image(sha256="ab" * 32, crop=(0, 0, 1, 1)).key

@@ -4,20 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookalike.catalog.splits import Group, assign_groups, near_duplicate_pairs
+from lookalike.catalog.splits import Group, Shown, assign_groups, near_hashes
 
 ALL_BITS = (1 << 64) - 1
 
 
-def naive_pairs(hashes, max_distance):
-    """All pairs of distinct hashes, and each repetition with the first of its kind."""
-    first = [hashes.index(h) for h in hashes]
-    near = {
-        (i, j)
-        for i, j in combinations(range(len(hashes)), 2)
-        if first[i] == i and first[j] == j and bin(hashes[i] ^ hashes[j]).count("1") <= max_distance
-    }
-    return sorted(near | {(first[j], j) for j in range(len(hashes)) if first[j] != j})
+def naive_near(hashes, max_distance):
+    return {one: {other for other in hashes if bin(one ^ other).count("1") <= max_distance} for one in hashes}
 
 
 @st.composite
@@ -29,28 +22,29 @@ def clustered_hashes(draw):
 
 
 @given(clustered_hashes(), st.integers(0, 3))
-def test_near_duplicates_are_exactly_those_a_naive_search_finds(hashes, max_distance):
-    assert near_duplicate_pairs(hashes, max_distance) == naive_pairs(hashes, max_distance)
+def test_near_hashes_are_exactly_those_a_naive_search_finds(hashes, max_distance):
+    assert near_hashes(hashes, max_distance) == naive_near(hashes, max_distance)
 
 
 def test_three_bits_in_three_bands_are_still_found():
-    assert near_duplicate_pairs([0, 1 | 1 << 20 | 1 << 40], 3) == [(0, 1)]
-
-
-def test_equal_hashes_cost_one_pair_each():
-    assert near_duplicate_pairs([5] * 4, 3) == [(0, 1), (0, 2), (0, 3)]
+    assert near_hashes([0, far := 1 | 1 << 20 | 1 << 40], 3) == {0: {0, far}, far: {0, far}}
 
 
 @pytest.mark.parametrize("max_distance", [-1, 4])
 def test_distance_beyond_the_exact_range_is_refused(max_distance):
     with pytest.raises(ValueError, match="between 0 and 3"):
-        near_duplicate_pairs([1, 2], max_distance)
+        near_hashes([1, 2], max_distance)
 
 
 def groups_of(products, pairs=(), known=(), held_out=0.1, seed=0):
-    """Groups of products, each with its stated split or without one."""
+    """Groups of products, each with its stated split or without one; pairs of their places look alike."""
     stated = [one if isinstance(one, tuple) else (one, "") for one in products]
-    return assign_groups(stated, pairs, known=dict(known), eval_fraction=held_out, test_fraction=held_out, seed=seed)
+    near = {place: {place} for place in range(len(stated))}
+    for one, other in pairs:
+        near[one].add(other)
+        near[other].add(one)
+    shown = [Shown(product, split, place) for place, (product, split) in enumerate(stated)]
+    return assign_groups(shown, near, known=dict(known), eval_fraction=held_out, test_fraction=held_out, seed=seed)
 
 
 def names(groups):
@@ -79,9 +73,8 @@ def test_most_held_out_stated_split_wins(stated, split):
 
 
 def test_hashed_splits_come_in_the_asked_proportions():
-    groups = assign_groups(
-        [(str(i), "") for i in range(4000)], [], known={}, eval_fraction=0.2, test_fraction=0.1, seed=7
-    )
+    shown = [Shown(str(i), "", None) for i in range(4000)]
+    groups = assign_groups(shown, {}, known={}, eval_fraction=0.2, test_fraction=0.1, seed=7)
     splits = [group.split for group in groups.values()]
     # Four standard deviations of a binomial with n = 4000.
     assert splits.count("eval") == pytest.approx(800, abs=4 * (4000 * 0.2 * 0.8) ** 0.5)
@@ -99,7 +92,7 @@ def test_seed_changes_the_hashed_split_and_nothing_else_does():
 )
 def test_fractions_that_leave_no_training_data_are_refused(eval_fraction, test_fraction):
     with pytest.raises(ValueError, match="held-out fractions"):
-        assign_groups([], [], known={}, eval_fraction=eval_fraction, test_fraction=test_fraction, seed=0)
+        assign_groups([], {}, known={}, eval_fraction=eval_fraction, test_fraction=test_fraction, seed=0)
 
 
 def test_unknown_stated_split_is_refused():
@@ -128,6 +121,17 @@ def test_new_product_takes_the_most_held_out_split_of_the_groups_it_touches(touc
     assert groups_of(["a", *touching], pairs, KNOWN)["a"] == group
 
 
+def test_every_known_product_of_one_picture_is_touched_whichever_comes_first():
+    known = {"a": Group("a", "train"), "c": Group("c", "test")}
+    shown = [Shown("a", "", 5), Shown("b", "", 5), Shown("c", "", 5)]
+    groups = assign_groups(shown, near_hashes([5], 0), known=known, eval_fraction=0.1, test_fraction=0.1, seed=0)
+    assert groups == {**known, "b": Group("c", "test")}
+
+
+def test_a_known_product_that_is_away_for_a_day_keeps_its_group():
+    assert groups_of("a", known=KNOWN).items() >= KNOWN.items()
+
+
 def test_new_products_joined_to_one_that_touches_a_group_go_along():
     groups = groups_of(["a", "b", "t", "c", "k"], [(0, 1), (1, 2), (3, 4)], KNOWN)
     assert groups["a"] == groups["b"] == Group("t", "test")
@@ -153,7 +157,9 @@ def test_a_new_product_of_a_smaller_name_moves_nobody():
 )
 def test_no_product_and_no_near_duplicate_is_ever_in_two_splits(images, seed):
     hashes, products, stated = images
-    groups = groups_of(zip(products, stated, strict=True), near_duplicate_pairs(hashes, 3), held_out=0.3, seed=seed)
+    shown = [Shown(*facts) for facts in zip(products, stated, hashes, strict=True)]
+    fractions = {"eval_fraction": 0.3, "test_fraction": 0.3, "seed": seed}
+    groups = assign_groups(shown, near_hashes(hashes, 3), known={}, **fractions)
     for i, j in combinations(range(len(hashes)), 2):
         if products[i] == products[j] or bin(hashes[i] ^ hashes[j]).count("1") <= 3:
             assert groups[products[i]] == groups[products[j]]

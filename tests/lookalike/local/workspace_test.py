@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +21,8 @@ from lookalike.configs.settings import (
     Settings,
     SettingsError,
     TrainingSettings,
-    load_settings,
 )
-from lookalike.local.days import day_keys
+from lookalike.local.days import day_key
 from lookalike.local.workspace import (
     SETTINGS_FILE,
     NoWorkspaceError,
@@ -54,7 +54,7 @@ def test_a_day_run_again_is_compared_with_what_served_the_first_time(
     workspace: Workspace, push: Callable[[], Release]
 ) -> None:
     assert workspace.baseline_of_day(DAY, Settings()) == ""
-    first = str(push().directory)
+    first = push().reference
     assert workspace.baseline_of_day(DAY, Settings()) == ""
     assert workspace.baseline_of_day("e" * 64, Settings()) == first
 
@@ -65,6 +65,8 @@ def test_a_day_run_again_is_compared_with_what_served_the_first_time(
         {"review": ReviewSettings(num_queries=250, votes_per_task=2, allow_simulated=True)},
         {"index": IndexSettings(exact_below=7)},
         {"release": ReleaseSettings(keep=9)},
+        {"evaluation": EvaluationSettings(pictured_queries=7, bootstrap_resamples=10)},
+        {"ingest": IngestSettings(max_dead_ratio=0.5), "schema": SchemaSettings(warn_only=("title",))},
         {"demo": DemoSettings(seed=1)},
     ],
 )
@@ -80,7 +82,6 @@ def test_what_comes_after_the_candidate_makes_no_other_day(
     "changes",
     [
         {"ingest": IngestSettings(seed=8)},
-        {"schema": SchemaSettings(max_label_drift=0.5)},
         {"model": ModelSettings(width=64)},
         {"training": TrainingSettings(epochs=3)},
         {"evaluation": EvaluationSettings(max_gallery_images=10)},
@@ -90,7 +91,7 @@ def test_what_makes_another_candidate_is_compared_with_what_serves_now(
     workspace: Workspace, push: Callable[[], Release], changes: dict[str, object]
 ) -> None:
     workspace.baseline_of_day(DAY, Settings())
-    serving = str(push().directory)
+    serving = push().reference
     assert workspace.baseline_of_day(DAY, replace(Settings(), **changes)) == serving
 
 
@@ -99,27 +100,32 @@ def test_a_removed_release_is_asked_no_more(workspace: Workspace, push: Callable
     workspace.baseline_of_day(DAY, Settings())
     newest = [push() for _ in range(2)][-1]
     assert workspace.releases.prune(keep=2) == [1]
-    assert workspace.baseline_of_day(DAY, Settings()) == str(newest.directory)
+    assert workspace.baseline_of_day(DAY, Settings()) == newest.reference
 
 
-def test_a_day_noted_by_0_1_0_is_the_same_day(workspace: Workspace, push: Callable[[], Release]) -> None:
-    old_note = workspace.root / "days" / "f1afa751cd314e3d.json"  # by the workspace of 0.1.0 that tests/e2e keeps
-    fingerprint = "a986199cc56f17b1b3d73751dd1ebfa530ddb44bc28e25011c365e0f8521afe6"
-    small = {
-        "ingest": "longest_side_px=64 eval_fraction=0.2 test_fraction=0.2",
-        "model": "image_size_px=32 depth=10 width=8 embedding_dim=16",
-        "training": "epochs=1 batch_size=16 seed=13",
-        "evaluation": "min_accuracy=0 min_recall_at_1=0 max_recall_loss=1 bootstrap_resamples=50",
-        "review": "num_queries=5 min_judged_queries=3 precision_floor=0 non_inferiority_margin=0.9 expiry_days=36500"
-        " allow_simulated=true",
-    }
-    overrides = [f"{section}.{pair}" for section, pairs in small.items() for pair in pairs.split()]
-    first, _ = push(), push()
-    old_note.parent.mkdir()
-    old_note.write_text(json.dumps({"fingerprint": fingerprint, "baseline_release": str(first.directory)}))
-    assert workspace.baseline_of_day(fingerprint, load_settings("folder", overrides)) == str(first.directory)
-    more = load_settings("folder", [*overrides, "review.num_queries=6"])
-    assert workspace.baseline_of_day(fingerprint, more) == str(first.directory), "from now on it has its new name"
+def test_a_release_that_was_replaced_under_its_version_is_asked_no_more(
+    workspace: Workspace, push: Callable[[], Release]
+) -> None:
+    push()
+    workspace.baseline_of_day(DAY, Settings())
+    shutil.rmtree(workspace.releases.root)
+    shutil.rmtree(workspace.root / "releases", ignore_errors=True)
+    rebuilt = workspace.releases.push(
+        lambda directory, version: (directory / "encoder" / str(version)).mkdir(parents=True),
+        decision_id="of another store",
+        facts={},
+    )
+    assert rebuilt.version == 1
+    assert workspace.baseline_of_day(DAY, Settings()) == rebuilt.reference
+
+
+def test_a_note_of_0_1_0_names_a_release_by_its_place_alone(workspace: Workspace, push: Callable[[], Release]) -> None:
+    first = push()
+    workspace.baseline_of_day(DAY, Settings())
+    [note] = (workspace.root / "days").iterdir()
+    note.write_text(json.dumps({"fingerprint": DAY, "baseline_release": str(first.directory)}))
+    push()
+    assert workspace.baseline_of_day(DAY, Settings()) == str(first.directory)
 
 
 def test_a_workspace_is_opened_with_the_settings_it_remembers(workspace: Workspace) -> None:
@@ -167,9 +173,9 @@ def test_a_day_is_named_by_what_differs_from_the_defaults() -> None:
     def named(settings: dict[str, dict[str, int]]) -> str:
         return hashlib.sha256(json.dumps(["f1", settings], sort_keys=True).encode()).hexdigest()[:16]
 
-    assert day_keys("f1", Settings())[0] == named({}), "so that a setting which a later version adds changes no name"
+    assert day_key("f1", Settings()) == named({}), "so that a setting which a later version adds changes no name"
     changed = Settings(training=TrainingSettings(epochs=3), review=ReviewSettings(num_queries=250))
-    assert day_keys("f1", changed)[0] == named({"training": {"epochs": 3}})
+    assert day_key("f1", changed) == named({"training": {"epochs": 3}})
 
 
 def test_a_damaged_note_of_a_day_is_named_with_the_way_out(tmp_path: Path) -> None:
