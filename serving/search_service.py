@@ -18,9 +18,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import MutableHeaders, UploadFile
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lookalike.catalog.images import ImageRejected, canonicalise
 from lookalike.catalog.product import to_answer
@@ -28,6 +27,7 @@ from lookalike.catalog.taxonomy import parse_category
 from lookalike.encoder.embedder import EmbedderUnavailable, parse_encoder_url
 from lookalike.errors import kind_of
 from lookalike.http.body_limit import BodyLimit
+from lookalike.http.headers import SecurityHeaders
 from lookalike.http.server import HttpServer
 from lookalike.release.store import ReleaseStore
 from serving.searcher import CurrentRelease, Hit, LiveRelease, NoReleaseError, load_release
@@ -37,16 +37,6 @@ _STATIC = Path(__file__).parent / "static"
 _PAGE_FILES = {"/": "index.html", "/search.css": "search.css", "/search.js": "search.js", "/icon.svg": "icon.svg"}
 _MAX_K = 200
 _WORKER_THREADS = 2 * (os.cpu_count() or 1)
-_SECURITY_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; img-src 'self' blob:; script-src 'self'; style-src 'self'; connect-src 'self'; "
-        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
 
 
 class RequestError(Exception):
@@ -209,7 +199,7 @@ def create_app(current: CurrentRelease) -> FastAPI:
 
     app = FastAPI(title="Lookalike search", openapi_url=None, lifespan=follow)
     app.add_middleware(BodyLimit, error_document=_error_document)
-    app.add_middleware(_SecurityHeaders)
+    app.add_middleware(SecurityHeaders)
     _add_error_handlers(app)
     _add_api(app, current)
     _add_page(app)
@@ -282,21 +272,6 @@ async def _answer_error(
 ) -> JSONResponse:
     status, document = answer(error)
     return JSONResponse(document, status)
-
-
-class _SecurityHeaders:
-    """ASGI middleware: the same strict headers on every answer."""
-
-    def __init__(self, app: ASGIApp):
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_SECURITY_HEADERS)
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
 
 
 def serve(
