@@ -87,7 +87,7 @@ def _write(pipeline: tfx.dsl.Pipeline, output_dir: Path, image: str) -> Path:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", default="production", help="a setting of configs/")
+    parser.add_argument("--config", default="production", help="a preset of lookalike/configs/")
     parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="repeatable")
     parser.add_argument("--output", type=Path, default=Path("compiled"), help="folder for the two documents")
     parser.add_argument("--image", required=True, help="made by kubeflow/Dockerfile")
@@ -108,7 +108,8 @@ def main() -> None:
             beam_args=arguments.beam_arg,
         )
     except SettingsError as error:
-        sys.exit(f"compile.py: {error}")
+        sys.stderr.write(f"error: {error} [{error.code}]\n")
+        sys.exit(error.exit_status)
     json.dump([str(path) for path in written], sys.stdout)
 
 

@@ -1,1 +1,1 @@
-"""Everything that needs no TFX: what a product is, how vectors are searched, reviewed, released and measured."""
+"""What a product is, how vectors are searched, reviewed, released and measured, the command; TFX in `local` alone."""
