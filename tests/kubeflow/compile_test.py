@@ -275,11 +275,15 @@ def test_script_compiles_what_its_arguments_say(
     assert written[0].read_text() == training.path.read_text()
 
 
-def test_script_tells_a_wrong_setting_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_script_tells_a_wrong_setting_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["--config", "nowhere", "--image", IMAGE, "--root", ADDRESS]
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
-    with pytest.raises(SystemExit, match=r"config must be one of .*, got 'nowhere'"):
+    with pytest.raises(SystemExit, match=r"^2$"):
         runpy.run_path(str(SCRIPT), run_name="__main__")
+    told = capsys.readouterr().err
+    assert re.fullmatch(r"error: config must be one of .*, got 'nowhere'.* \[BAD_SETTINGS\]\n", told)
 
 
 def test_vertex_client_reads_root_and_parameters_from_the_document(training: Compiled) -> None:
