@@ -110,9 +110,9 @@ def releases(root: Root = ROOT, as_json: AsJson = False) -> None:
         {
             "version": release.version,
             "serving": current is not None and release.version == current.version,
-            "candidate": release.manifest.facts["candidate_id"],
+            "candidate": release.manifest.facts.get("candidate_id"),
             "decision": release.decision_id,
-            "simulated": release.manifest.facts["simulated"],
+            "simulated": release.manifest.facts.get("simulated"),
         }
         for release in store.releases()
     ]

@@ -182,7 +182,7 @@ def promote(workspace: Workspace, settings: Settings, candidate_uri: str, on_nod
         )
         run = run_pipeline(pipeline, workspace.metadata, on_node)
     for release in workspace.releases.releases():
-        if release.manifest.facts["candidate_id"] == candidate.candidate_id:
+        if release.manifest.facts.get("candidate_id") == candidate.candidate_id:
             return Promotion(release, run)
     raise ReleaseError(f"expected the release of candidate {candidate.candidate_id}, it was removed from the store")
 

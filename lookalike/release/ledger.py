@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lookalike.documents import read_document
 from lookalike.release.durable import replace_file, sync, write_unfinished
 from lookalike.release.manifest import ReleaseError
 
@@ -22,10 +23,6 @@ class Pointer:
     previous: int | None
     decision_id: str
     at: str
-
-    def __post_init__(self) -> None:
-        if type(self.version) is not int:  # it becomes part of a path
-            raise TypeError(f"version must be a whole number, got {self.version!r}")
 
 
 class Ledger:
@@ -67,12 +64,15 @@ class Ledger:
         return max([self._spent(), *(pointer.version for pointer in self.history())])
 
     def _spent(self) -> int:
-        text = self._last_version_file.read_text() if self._last_version_file.exists() else "0"
-        if not text.strip().isdecimal():
+        try:
+            return int(self._last_version_file.read_text(encoding="ascii"))
+        except FileNotFoundError:
+            return 0
+        except ValueError as error:
             raise ReleaseError(
-                f"{self._last_version_file} must hold the highest version ever released, got {text[:40]!r}; mend it"
-            )
-        return int(text)
+                f"{self._last_version_file} must hold the highest version ever released, got no number; write that "
+                "number into it"
+            ) from error
 
     def spend_version(self, version: int) -> None:
         """Remembers that a version number has been given away, even if its release is removed."""
@@ -81,14 +81,14 @@ class Ledger:
 
 def _read(path: Path) -> list[Pointer]:
     try:
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
     except FileNotFoundError:
         return []
     try:
-        return [Pointer(**json.loads(line)) for line in text.splitlines() or [text]]
-    except (ValueError, TypeError) as error:
+        return [read_document(Pointer, line) for line in data.splitlines() or [data]]
+    except ValueError as error:
         raise ReleaseError(
-            f"{path} must name a version and its manifest on each line, got {text[-200:]!r}; restore it from a backup: "
+            f"{path} must name a version and its manifest on each line, but {error}; restore it from a backup: "
             "CURRENT is the last line of history.jsonl"
         ) from error
 

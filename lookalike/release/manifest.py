@@ -50,15 +50,8 @@ def read_manifest(directory: Path) -> Manifest:
         data = path.read_bytes()
     except FileNotFoundError:
         raise ReleaseError(f"a release must hold {MANIFEST_FILE}, not found in {directory}") from None
-    try:
-        content = json.loads(data)
-        facts, files = content["facts"], content["files"]
-        well_formed = content["format"] == _FORMAT and isinstance(facts, dict) and _is_text_to_text(files)
-    except (ValueError, KeyError, TypeError):
-        well_formed = False
-    if not well_formed:
-        raise ReleaseError(f"{path} must be a manifest of format {_FORMAT}, got something else")
-    return Manifest(facts, files, hashlib.sha256(data).hexdigest())
+    content = _content(path, data)
+    return Manifest(content["facts"], content["files"], hashlib.sha256(data).hexdigest())
 
 
 def verify(directory: Path) -> Manifest:
@@ -106,6 +99,21 @@ def _sha256(path: Path) -> str:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _content(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        content = None
+    found = content.get("format") if isinstance(content, dict) else None
+    if isinstance(found, int) and found > _FORMAT:
+        raise ReleaseError(
+            f"{path} must be of format {_FORMAT}, got {found}: it was written by a newer version; install that"
+        )
+    if found != _FORMAT or not isinstance(content.get("facts"), dict) or not _is_text_to_text(content.get("files")):
+        raise ReleaseError(f"{path} must be a manifest of format {_FORMAT}, got something else")
+    return dict(content)
 
 
 def _is_text_to_text(value: object) -> bool:

@@ -142,7 +142,7 @@ def test_a_missing_manifest_is_named(directory):
         "[]",
         "7",
         '{"files": {}}',
-        '{"format": 2, "facts": {}, "files": {}}',
+        '{"format": "2", "facts": {}, "files": {}}',
         '{"format": 1, "facts": {}, "files": []}',
         '{"format": 1, "facts": {}, "files": {"a": 1}}',
         "\udcff",
@@ -151,6 +151,14 @@ def test_a_missing_manifest_is_named(directory):
 def test_other_content_is_not_taken_for_a_manifest(directory, text):
     (directory / MANIFEST_FILE).write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(ReleaseError, match=r"manifest\.json must be a manifest of format 1"):
+        verify(directory)
+
+
+def test_a_manifest_of_a_later_format_says_what_to_do(directory):
+    (directory / MANIFEST_FILE).write_text('{"format": 2, "facts": [], "contents": {}}')
+    with pytest.raises(
+        ReleaseError, match=r"manifest\.json must be of format 1, got 2: .* newer version; install that"
+    ):
         verify(directory)
 
 

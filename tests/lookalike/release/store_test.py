@@ -303,19 +303,33 @@ def test_a_release_under_another_number_is_refused(tmp_path):
         ReleaseStore(tmp_path).rollback(1)
 
 
-@pytest.mark.parametrize("text", ["", "{", "7\n", '{"version": 1}\n', "\n"])
-def test_an_unreadable_pointer_is_named(tmp_path, text):
+@pytest.mark.parametrize("name", ["CURRENT", "history.jsonl"])
+@pytest.mark.parametrize("data", [b"", b"{", b"7\n", b'{"version": 1}\n', b"\n", b"\xff\xfe\x00", b"[" * 100_000])
+def test_an_unreadable_pointer_is_named_in_one_line_without_its_bytes(tmp_path, name, data):
     push(tmp_path, "yes-1")
-    (tmp_path / "CURRENT").write_text(text)
-    with pytest.raises(ReleaseError, match="CURRENT must name a version and its manifest"):
-        ReleaseStore(tmp_path).current()
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ReleaseError, match=f"{name} must name a version and its manifest") as refused:
+        ReleaseStore(tmp_path).releases()
+    assert str(refused.value).isprintable()
+    assert "xff" not in str(refused.value)
 
 
-def test_an_unreadable_version_number_is_named(tmp_path):
+@pytest.mark.parametrize("data", [b"one\n", b"", b"\xff\xfe", b"7" * 5000])
+def test_an_unreadable_version_number_is_named(tmp_path, data):
     push(tmp_path, "yes-1")
-    (tmp_path / ".last_version").write_text("one\n")
-    with pytest.raises(ReleaseError, match=r"\.last_version must hold the highest version ever released, got 'one"):
+    (tmp_path / ".last_version").write_bytes(data)
+    with pytest.raises(ReleaseError, match=r"\.last_version must hold the highest version ever released, got no num"):
         push(tmp_path, "yes-2")
+
+
+def test_what_a_later_version_adds_to_the_pointers_is_passed_over(tmp_path):
+    push(tmp_path, "yes-1")
+    for name in ("CURRENT", "history.jsonl"):
+        pointer = json.loads((tmp_path / name).read_text())
+        (tmp_path / name).write_text(json.dumps(pointer | {"pushed_from": "a later version"}) + "\n")
+    assert ReleaseStore(tmp_path).current().version == 1
+    assert push(tmp_path, "yes-2").version == 2
+    assert_tidy(tmp_path)
 
 
 def test_a_pointer_that_leads_outside_is_refused(tmp_path):
