@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pyarrow_hotfix
 
 from lookalike.catalog.dead_letters import DataError
+from lookalike.catalog.product import is_known
 from lookalike.errors import in_words, kind_of
 
 # pyarrow 10 unpickles the type of a column, so that opening a stranger's file runs its code (CVE-2023-47248).
@@ -50,7 +51,7 @@ def read_manifest(path: Path) -> Iterator[ManifestRow]:
         yield from reader(path)
     except OSError as error:
         raise DataError(f"the manifest {path} must be readable: {in_words(error)}") from error
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter: of a column's name
         raise DataError(f"the manifest {path} must be readable: {error}") from error
 
 
@@ -159,18 +160,32 @@ def _json_row(line: _Line) -> ManifestRow:
 
 def _parquet_rows(path: Path) -> Iterator[ManifestRow]:
     with _open_parquet(path) as file:
-        _check_columns(path, file.schema_arrow.names)
+        names = file.schema_arrow.names
+        _check_columns(path, names)
+        # Others are named, so that the source can warn of them; what they hold need not be what Python can.
+        others = dict.fromkeys(name for name in names if not is_known(name))
         number = 0
-        for batch in file.iter_batches(batch_size=_PARQUET_BATCH_ROWS):
-            for cells in batch.to_pylist():
+        for batch in file.iter_batches(_PARQUET_BATCH_ROWS, columns=[name for name in names if name not in others]):
+            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            for index in range(batch.num_rows):
                 number += 1
-                yield ManifestRow(number, cells)
+                yield _parquet_row(number, others, columns, index)
+
+
+def _parquet_row(line: int, others: Mapping[str, None], columns: Mapping[str, pa.Array], index: int) -> ManifestRow:
+    cells: dict[str, Any] = {**others}
+    for name, values in columns.items():
+        try:
+            cells[name] = values[index].as_py()
+        except (ValueError, OverflowError, LookupError):  # no UTF-8, no year of Python's, no zone that it knows
+            return ManifestRow(line, fault=f"{name[:40]} must be UTF-8 text or a number, got what cannot be read")
+    return ManifestRow(line, cells)
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
-    except pa.ArrowException:
+    except (pa.ArrowException, UnicodeDecodeError):
         raise
     except (RuntimeError, ValueError) as error:  # pyarrow_hotfix's, of a pickle and of what only claims to be one
         raise DataError(

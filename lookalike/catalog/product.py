@@ -165,6 +165,17 @@ class CatalogImage:
 
 FIELDS = tuple(Field(one.name, **one.metadata) for one in fields(CatalogImage) if one.metadata)
 COLUMNS = tuple(one.column for one in FIELDS if one.column)
+ATTRIBUTE_PREFIX = "attr:"
+
+
+def is_attribute(column: str) -> bool:
+    """Whether a manifest's column holds an attribute of the shop's own."""
+    return column.startswith(ATTRIBUTE_PREFIX) and column != ATTRIBUTE_PREFIX
+
+
+def is_known(column: str) -> bool:
+    """Whether a manifest's column is read at all."""
+    return column in COLUMNS or is_attribute(column)
 
 
 @cache

@@ -19,11 +19,19 @@ from typing import Any
 
 from lookalike.catalog.dead_letters import DataError, DeadLetter, Reason
 from lookalike.catalog.manifests import MANIFEST_SUFFIXES, ManifestRow, read_manifest
-from lookalike.catalog.product import COLUMNS, FIELDS, CatalogImage, Field, Kind, parse_crop, parse_price
+from lookalike.catalog.product import (
+    ATTRIBUTE_PREFIX,
+    FIELDS,
+    CatalogImage,
+    Field,
+    Kind,
+    is_attribute,
+    is_known,
+    parse_crop,
+    parse_price,
+)
 from lookalike.catalog.taxonomy import SEPARATOR, CategoryId, parse_category, rename_category
 from lookalike.errors import in_words, kind_of
-
-ATTRIBUTE_PREFIX = "attr:"
 
 # Formats that are refused later are listed too: a photo that cannot be used is counted, not passed over.
 IMAGE_SUFFIXES = frozenset(
@@ -247,18 +255,10 @@ def _file_row(path: Path, root: Path, span: str) -> CatalogImage | DeadLetter:
 def _read_rows(manifest: Path, root: Path, span: str) -> Iterator[CatalogImage | DeadLetter]:
     unknown: set[str] = set()
     for row in read_manifest(manifest):
-        unknown |= {column for column in row.cells if not _is_known(column)}
+        unknown |= {column for column in row.cells if not is_known(column)}
         yield _manifest_row(row, manifest, root, span)
     if unknown:
         log.warning("%s: columns nobody reads are ignored: %.1000s", manifest, ascii(sorted(unknown)))
-
-
-def _is_known(column: str) -> bool:
-    return column in COLUMNS or _is_attribute(column)
-
-
-def _is_attribute(column: str) -> bool:
-    return column.startswith(ATTRIBUTE_PREFIX) and column != ATTRIBUTE_PREFIX
 
 
 def _manifest_row(row: ManifestRow, manifest: Path, root: Path, span: str) -> CatalogImage | DeadLetter:
@@ -370,7 +370,7 @@ def _attributes(cells: Mapping[str, Any]) -> dict[str, str]:
     """Name to value of the attributes that are stated, sorted by name."""
     for column in cells:
         _check_text("a column name", column)
-    named = {column.removeprefix(ATTRIBUTE_PREFIX): _cell(cells, column) for column in cells if _is_attribute(column)}
+    named = {column.removeprefix(ATTRIBUTE_PREFIX): _cell(cells, column) for column in cells if is_attribute(column)}
     return {name: value for name, value in sorted(named.items()) if value}
 
 

@@ -1,6 +1,7 @@
 import csv
 import json
 import pickle
+import struct
 from pathlib import Path
 
 import pyarrow as pa
@@ -119,6 +120,36 @@ def test_parquet_without_image_column_is_refused(tmp_path):
     pq.write_table(pa.table({"picture": ["a.jpg"]}), tmp_path / "manifest.parquet")
     with pytest.raises(DataError, match="column 'image', got picture"):
         list(read_manifest(tmp_path / "manifest.parquet"))
+
+
+YEAR_10000 = pa.array([253_402_300_800, 0], pa.timestamp("s"))
+NOT_UTF8 = pa.StringArray.from_buffers(2, pa.py_buffer(struct.pack("<3i", 0, 1, 2)), pa.py_buffer(b"\xffb"))
+
+
+@pytest.mark.parametrize("values", [YEAR_10000, NOT_UTF8], ids=["year 10000", "not UTF-8"])
+def test_a_parquet_cell_that_cannot_be_read_costs_its_row_alone(tmp_path, values):
+    pq.write_table(pa.table({"image": ["a.jpg", "b.jpg"], "title": values}), tmp_path / "manifest.parquet")
+    bad, good = read_manifest(tmp_path / "manifest.parquet")
+    assert (bad.line, bad.fault) == (1, "title must be UTF-8 text or a number, got what cannot be read")
+    assert (good.line, good.fault, good.cells["image"]) == (2, "", "b.jpg")
+
+
+@pytest.mark.parametrize("values", [YEAR_10000, NOT_UTF8], ids=["year 10000", "not UTF-8"])
+def test_a_parquet_column_that_nobody_knows_is_named_and_not_read(tmp_path, values):
+    table = pa.table({"image": ["a.jpg", "b.jpg"], "attr:fit": ["slim", None], "since": values})
+    pq.write_table(table, tmp_path / "manifest.parquet")
+    first, second = read_manifest(tmp_path / "manifest.parquet")
+    assert first.cells == {"image": "a.jpg", "attr:fit": "slim", "since": None}
+    assert second.cells == {"image": "b.jpg", "attr:fit": None, "since": None}
+
+
+def test_a_parquet_column_whose_name_is_no_text_is_refused_in_one_line(tmp_path):
+    path = tmp_path / "manifest.parquet"
+    pq.write_table(pa.table({"image": ["a.jpg"], "zzz": ["b"]}), path)
+    path.write_bytes(path.read_bytes().replace(b"zzz", b"\xff\xff\xff"))
+    with pytest.raises(DataError, match=r"manifest\.parquet must be readable") as refused:
+        list(read_manifest(path))
+    assert str(refused.value).isprintable()
 
 
 class Planted:
