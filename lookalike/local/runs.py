@@ -24,6 +24,7 @@ from lookalike.review.decisions import (
     verify_judgements,
 )
 from lookalike.review.evidence import MAX_NAME_LENGTH
+from lookalike.review.store import is_storable
 from lookalike.word import Word
 from pipeline import TRAINING, Places, create_promotion_pipeline, create_training_pipeline
 
@@ -92,7 +93,7 @@ def train(workspace: Workspace, settings: Settings, request: Request, on_node: O
     Its settings are remembered when its candidate is before people. A run that was refused or failed has put nothing
     there, and must not speak for candidates that are.
 
-    Raises SettingsError: who submits has too long a name.
+    Raises SettingsError: who submits has too long a name, or one that is no text.
     Raises ReviewStoreError: no database answers where the review is to be.
     Raises DataError: the source, or what was found in it, cannot be used.
     Raises WorkspaceBusyError: another run is going on.
@@ -124,6 +125,8 @@ def _check_name(submitted_by: str) -> None:
         raise SettingsError(
             f"--by must name who starts the run in at most {MAX_NAME_LENGTH} characters, got {len(submitted_by)}"
         )
+    if not is_storable(submitted_by):
+        raise SettingsError(f"--by must name who starts the run in UTF-8 text, got {submitted_by[:40]!a}")
 
 
 def candidate_state(workspace: Workspace, candidate: CandidateFacts) -> CandidateState:

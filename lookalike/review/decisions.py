@@ -26,7 +26,7 @@ from sqlalchemy.orm import Session
 from lookalike.errors import EXIT_AWAITING_REVIEW, EXIT_REJECTED, UserError
 from lookalike.review.canonical import canonical_json, canonical_sha256
 from lookalike.review.outcome import Number, assess
-from lookalike.review.rounds import ReviewError, find_round, load_round, require_open, utc_now
+from lookalike.review.rounds import ReviewError, check_text, find_round, load_round, require_open, utc_now
 from lookalike.review.store import DecisionRow, RoundRow, TaskRow, write_transaction
 from lookalike.word import Word
 
@@ -126,9 +126,12 @@ def decide(
 
     Raises DecisionRefused: a blessing that the judgements do not carry; a second, different decision; no name or no
     reason; or, unless simulated, the submitter of the run deciding it.
+    Raises ReviewError: the name or the reason is no text.
     Raises RoundExpired: the round ended without a decision.
     """
     decided_at = now or utc_now()
+    check_text("the name of who decides", decided_by)
+    check_text("a reason", reason)
     with write_transaction(session):
         row = load_round(session, round_id, lock="exclusive")
         if row.decision is not None:

@@ -24,17 +24,20 @@ from lookalike.review.evidence import (
     read_evidence,
 )
 from lookalike.review.store import (
+    MAX_ID,
     SETTING_OF_COLUMN,
     CandidateRow,
     JudgementRow,
     RoundRow,
     TaskRow,
+    is_storable,
     write_transaction,
 )
 from lookalike.word import Word
 
 Answer = int | Literal["cant_judge"]
 CANT_JUDGE: Final = "cant_judge"
+MAX_RATER_LENGTH = 200  # leaves room in a column for the idempotency keys that are made of it
 
 
 class RoundKind(Word):
@@ -206,10 +209,12 @@ def record_judgement(
     """Stores one rater's answer and commits it; the same key again returns the stored judgement.
 
     Raises ValueError: the answer is none of the task's kind.
+    Raises ReviewError: the rater's name is too long, or no text.
     Raises TaskTaken: the task has its votes, or this rater's; nothing is stored.
     Raises JudgementConflict: the key belongs to another judgement.
     Raises RoundExpired, RoundDecided: the round takes no more judgements.
     """
+    check_text("a rater's name", rater, MAX_RATER_LENGTH)
     with write_transaction(session):
         # In PostgreSQL the locked task makes a double click wait here, and then find what the first one stored.
         task = load_task(session, task_id, lock=True)
@@ -246,18 +251,26 @@ def find_round(session: Session, candidate_id: str) -> RoundRow | None:
 def load_round(session: Session, round_id: int, *, lock: Literal["no", "share", "exclusive"] = "no") -> RoundRow:
     """The row of a round; raises NotFound. Locks work in PostgreSQL; SQLite's write transaction needs none."""
     locking = {"no": None, "share": {"read": True}, "exclusive": True}[lock]
-    row = session.get(RoundRow, round_id, with_for_update=locking)
+    row = session.get(RoundRow, round_id, with_for_update=locking) if abs(round_id) <= MAX_ID else None
     if row is None:
-        raise NotFound(f"expected the id of a round, got {round_id}")
+        raise NotFound(f"expected the id of a round, got {round_id}; `lookalike review list` shows them")
     return row
 
 
 def load_task(session: Session, task_id: int, *, lock: bool = False) -> TaskRow:
     """The row of a task; raises NotFound."""
-    row = session.get(TaskRow, task_id, with_for_update=lock or None)
+    row = session.get(TaskRow, task_id, with_for_update=lock or None) if abs(task_id) <= MAX_ID else None
     if row is None:
-        raise NotFound(f"expected the id of a task, got {task_id}")
+        raise NotFound(f"expected the id of a task, got {task_id}; `lookalike review show` lists those of a round")
     return row
+
+
+def check_text(what: str, text: str, max_length: int | None = None) -> None:
+    """Raises ReviewError unless every database keeps the text as it is."""
+    if max_length is not None and len(text) > max_length:
+        raise ReviewError(f"{what} must be at most {max_length} characters long, got {len(text)}; give a shorter one")
+    if not is_storable(text):
+        raise ReviewError(f"{what} must be text in UTF-8 without a NUL, got {text[:40]!a}; write it so")
 
 
 def parse_answer(stored: str) -> Answer:

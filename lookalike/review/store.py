@@ -31,6 +31,8 @@ from lookalike.configs.settings import ReviewSettings
 from lookalike.errors import UserError
 from lookalike.review.evidence import MAX_NAME_LENGTH
 
+MAX_ID = 2**31 - 1  # of PostgreSQL's integers
+
 _SQLITE_LOCK_TIMEOUT_MS = 30_000
 _WRITE = {"sqlite_begin": "BEGIN IMMEDIATE"}
 
@@ -196,6 +198,11 @@ def open_store(url: str) -> sessionmaker[Session]:
     with engine.connect().execution_options(**_WRITE) as connection, connection.begin():
         Table.metadata.create_all(connection)
     return sessionmaker(engine)
+
+
+def is_storable(text: str) -> bool:
+    """Whether both databases keep it as it is: a command line's bytes that are no UTF-8 come as lone surrogates."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 @contextmanager

@@ -147,6 +147,8 @@ def test_a_name_that_only_the_database_would_refuse_is_refused_at_once(
     pipelines.ends = lambda: FakeRun(Path(make_candidate()))
     with pytest.raises(SettingsError, match="--by must name who starts the run in at most 255 characters, got 256"):
         run_training(workspace, Request("/photos", "f", "b" * 256, "folder", []))
+    with pytest.raises(SettingsError, match="--by must name who starts the run in UTF-8 text, got"):
+        run_training(workspace, Request("/photos", "f", "b\udcff", "folder", []))
     assert not workspace.root.exists()
     run_training(workspace, Request("/photos", "f", "b" * 255, "folder", []))
 

@@ -36,6 +36,7 @@ from lookalike.review.decisions import (
 from lookalike.review.evidence import Evidence, evidence_sha256
 from lookalike.review.rounds import (
     OpenedRound,
+    ReviewError,
     RoundDecided,
     RoundExpired,
     load_round,
@@ -341,6 +342,15 @@ def test_a_decision_needs_a_name_and_a_reason(
 ) -> None:
     with pytest.raises(DecisionRefused, match="needs a name and a reason"):
         make_decision(good_round, **change)
+
+
+@pytest.mark.parametrize("change", [{"reason": "\udcff"}, {"decided_by": "Cy\udcff"}, {"reason": "\0"}], ids=ascii)
+def test_a_name_or_a_reason_that_is_no_text_decides_nothing(
+    session: Session, good_round: OpenedRound, make_decision: MakeDecision, change: dict[str, str]
+) -> None:
+    with pytest.raises(ReviewError, match="must be text in UTF-8 without a NUL"):
+        make_decision(good_round, **change)
+    assert find_decision(session, good_round.candidate_id) is None
 
 
 def test_a_decided_round_takes_no_more_judgements(

@@ -275,11 +275,31 @@ def test_an_expired_round_takes_nothing_and_keeps_what_it_has(
     assert session.scalar(select(func.count()).select_from(JudgementRow)) == 1
 
 
-def test_unknown_rounds_and_tasks_are_named(session: Session, now: datetime) -> None:
-    with pytest.raises(NotFound, match="round, got 41"):
-        next_task(session, 41, "bo", now=now)
-    with pytest.raises(NotFound, match="task, got 42"):
-        record_judgement(session, 42, rater="bo", answer=1, idempotency_key="k", now=now)
+@pytest.mark.parametrize("unknown", [41, -1, 2**31, 10**20, -(10**20)])
+def test_unknown_rounds_and_tasks_are_named(session: Session, now: datetime, unknown: int) -> None:
+    with pytest.raises(NotFound, match=f"round, got {unknown}; `lookalike review list`"):
+        next_task(session, unknown, "bo", now=now)
+    with pytest.raises(NotFound, match=f"task, got {unknown}; `lookalike review show`"):
+        record_judgement(session, unknown, rater="bo", answer=1, idempotency_key="k", now=now)
+
+
+@pytest.mark.parametrize(
+    ("rater", "told"),
+    [
+        ("b" * 201, "a rater's name must be at most 200 characters long, got 201"),
+        ("\udcff", r"a rater's name must be text in UTF-8 without a NUL, got '\\udcff'"),
+        ("b\0", r"a rater's name must be text in UTF-8 without a NUL, got 'b\\x00'"),
+    ],
+    ids=["long", "bytes", "NUL"],
+)
+def test_a_rater_whom_not_every_database_keeps_is_refused_at_once(
+    session: Session, open_small_round: OpenRound, now: datetime, rater: str, told: str
+) -> None:
+    task = pending_tasks(session, open_small_round().round_id)[0]
+    with pytest.raises(ReviewError, match=told):
+        judge(session, task, rater, 4, now, key="click")
+    assert session.scalar(select(func.count()).select_from(JudgementRow)) == 0
+    judge(session, task, "b" * 200, 4, now)
 
 
 def test_twelve_racing_raters_clicking_thrice_give_each_task_exactly_its_votes(
