@@ -11,9 +11,13 @@ EXIT_REJECTED = 76
 
 _WAYS_OUT = {
     errno.EACCES: "give this user the right to it, or choose another place",
+    errno.ECONNREFUSED: "start what should listen there, or name another address",
     errno.EDQUOT: "free some space, or choose another place",
+    errno.EISDIR: "move it away, or name a file",
+    errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOENT: "put it back, or name another one",
     errno.ENOSPC: "free some space, or choose another place",
+    errno.ENOTDIR: "move it away, or name a folder",
     errno.EPERM: "give this user the right to it, or choose another place",
     errno.EROFS: "make it writable, or choose another place",
 }
@@ -45,16 +49,23 @@ class SystemRefusedError(UserError, code="SYSTEM_REFUSED"):
     @classmethod
     def of(cls, error: OSError) -> "SystemRefusedError":
         """What the system said, with the way out where there is one that always fits."""
-        way_out = _WAYS_OUT.get(error.errno or 0)
+        way_out = _WAYS_OUT.get(_refused(error).errno or 0)
         return cls("; ".join(filter(None, [in_words(error), way_out])))
 
 
 def in_words(error: OSError) -> str:
     """What the system refused and at which path, without the error's number and class."""
-    if not error.strerror:
-        return str(error)
-    said = error.strerror[0].lower() + error.strerror[1:]
-    return f"{error.filename}: {said}" if error.filename else said
+    refused = _refused(error)
+    if not refused.strerror:
+        return str(refused)
+    said = refused.strerror[0].lower() + refused.strerror[1:]
+    return f"{refused.filename}: {said}" if refused.filename else said
+
+
+def _refused(error: OSError) -> OSError:
+    """What the system itself said: urllib wraps it."""
+    reason = getattr(error, "reason", None)
+    return _refused(reason) if isinstance(reason, OSError) else error
 
 
 def kind_of(value: object) -> str:

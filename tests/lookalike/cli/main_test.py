@@ -115,7 +115,8 @@ def test_what_the_system_refuses_is_told_by_path_and_way_out(tmp_path: Path) -> 
     (tmp_path / "workspace.json").mkdir()
     done = lookalike("review", "list", "--root", str(tmp_path))
     assert done.returncode == 1
-    assert done.stderr == f"error: {tmp_path / 'workspace.json'}: is a directory [SYSTEM_REFUSED]\n"
+    told = f"{tmp_path / 'workspace.json'}: is a directory; move it away, or name a file"
+    assert done.stderr == f"error: {told} [SYSTEM_REFUSED]\n"
 
 
 def test_version_is_told() -> None:
