@@ -93,7 +93,7 @@ def _noted_baseline(note: Path) -> str | None:
     """What a day's note says, unless there is none or its release was removed or replaced."""
     if not note.exists():
         return None
-    baseline = _read_baseline(note)
+    baseline = read_baseline(note)
     return baseline if not baseline or is_there(baseline) else None
 
 
@@ -139,8 +139,8 @@ def _read_remembered(path: Path) -> tuple[str, list[str]]:
         ) from error
 
 
-def _read_baseline(note: Path) -> str:
-    """What `Workspace.baseline_of_day` wrote."""
+def read_baseline(note: Path) -> str:
+    """What `Workspace.baseline_of_day` wrote of a day. Raises WorkspaceDamagedError."""
     try:
         return str(json.loads(note.read_text())["baseline_release"])
     except (ValueError, KeyError, TypeError) as error:
