@@ -1,6 +1,7 @@
 """The `lookalike` command: parse, build settings, call one function. Heavy imports wait for who needs them."""
 
 import os
+import re
 import sys
 import warnings
 from importlib.metadata import version
@@ -16,6 +17,14 @@ app = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=False)
 for group in (pipelines, search, doctor):
     app.add_typer(group.group)
 app.add_typer(review.group, name="review")
+
+
+_WORDS = {
+    r"Input should be a valid integer\b.*": "must be a whole number",
+    r"Input should be a valid number\b.*": "must be a number",
+    r"Input should be greater than or equal to": "must be at least",
+    r"Input should be less than or equal to": "must be at most",
+}
 
 
 class WrongUsageError(UserError, code="WRONG_USAGE", exit_status=EXIT_USAGE):
@@ -40,12 +49,19 @@ def _exit_status() -> int:
     except UserError as error:
         told = error
     except typer.TyperException as error:
-        told = WrongUsageError(f"{error.format_message().rstrip('.')}; `--help` lists what is expected")
+        told = WrongUsageError(f"{_in_our_words(error.format_message())}; `--help` lists what is expected")
     except OSError as error:
         told = SystemRefusedError.of(error)
     # From the words themselves: a command line that cannot be parsed is told to programs as well.
     tell_error(told, as_json="--json" in sys.argv)
     return told.exit_status
+
+
+def _in_our_words(message: str) -> str:
+    """What the parser complains about, without the words of the library that reads its numbers."""
+    for theirs, ours in _WORDS.items():
+        message = re.sub(theirs, ours, message)
+    return message.rstrip(".")
 
 
 def _print_version(wanted: bool) -> None:

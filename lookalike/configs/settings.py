@@ -10,7 +10,7 @@ import pydantic
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from lookalike.errors import EXIT_USAGE, UserError
+from lookalike.errors import EXIT_USAGE, UserError, kind_of
 
 STRICT = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -160,6 +160,23 @@ class Settings:
         return self
 
 
+_MAX_DIGITS = 100  # of a number that Python is asked to read: it refuses thousands
+_EXPECTED = {
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "a whole number"),
+    "int_parsing_size": "a shorter whole number",
+    **dict.fromkeys(("float_parsing", "float_type"), "a number"),
+    "finite_number": "a finite number",
+    **dict.fromkeys(("bool_parsing", "bool_type"), "true or false"),
+    "string_type": "text",
+    "tuple_type": "a list",
+    "literal_error": "one of {expected}",
+    "greater_than": "greater than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "multiple_of": "a multiple of {multiple_of}",
+    "dataclass_type": "a section of keys and values",
+}
 AnySettings = TypeVar("AnySettings")
 
 
@@ -263,7 +280,7 @@ def _parse(value: str, current: Any) -> Any:
     """What pydantic would not make of text by itself: lists, and the whole numbers of a Literal."""
     if isinstance(current, tuple):
         return tuple(item.strip() for item in value.split(",") if item.strip())
-    if isinstance(current, int) and value.isdecimal():
+    if isinstance(current, int) and value.isdecimal() and len(value) < _MAX_DIGITS:
         return int(value)
     return value
 
@@ -272,4 +289,16 @@ def _explain(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "value_error":
         return f"{where}: {problem['ctx']['error']}" if where else str(problem["ctx"]["error"])
-    return f"{where}: {problem['msg'].lower()}, got {problem['input']!r}"
+    return f"{where} must be {_expected(problem)}, got {_in_words(problem['input'])}"
+
+
+def _expected(problem: Any) -> str:
+    """What would have done, by pydantic's name of what is wrong: its own words are about Python."""
+    words = _EXPECTED.get(problem["type"], "of another form")
+    return words.format(**problem.get("ctx", {})).replace("'", "")
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value) if isinstance(value, str | int | float) else kind_of(value)

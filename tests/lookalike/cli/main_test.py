@@ -97,7 +97,10 @@ def test_a_source_that_is_not_there_ends_with_65(tmp_path: Path) -> None:
     [
         (["releases"], 2, "NO_WORKSPACE", "found no releases"),
         (["run", "--data", "nowhere"], 65, "BAD_DATA", "nowhere"),
-        (["rollback", "--to", "one"], 2, "WRONG_USAGE", "'--to': Input should be a valid integer"),
+        (["rollback", "--to", "one"], 2, "WRONG_USAGE", "'--to': must be a whole number; `--help`"),
+        (["review", "simulate", "1", "--error-rate", "x"], 2, "WRONG_USAGE", "'--error-rate': must be a number; `--h"),
+        (["review", "simulate", "1", "--raters", "0"], 2, "WRONG_USAGE", "'--raters': must be at least 1; `--help`"),
+        (["search", __file__, "-k", "201"], 2, "WRONG_USAGE", "'-k': must be at most 200; `--help`"),
     ],
 )
 def test_an_error_is_one_json_document_with_a_code_for_programs(
