@@ -1,7 +1,7 @@
 """What the commands share: the options that several of them take, and the workspace at a root."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document in
 Preset = Annotated[str, typer.Option("--config", help="A preset: demo, folder or production.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")]
 ROOT = Path("workspace")
+
+
+def data_option(help_: str) -> Any:
+    """The option that names photos, with what it says of them."""
+    return typer.Option("--data", help=help_, callback=_named)
 
 
 def need_rooms() -> None:
@@ -43,3 +48,9 @@ def open_store(root: Path) -> "ReleaseStore":
     from lookalike.local.workspace import open_releases
 
     return open_releases(root)
+
+
+def _named(source: str) -> str:
+    if not source.strip():  # which a path takes for the folder that the command was called in
+        raise typer.BadParameter("must name a folder or a manifest, got nothing")
+    return source

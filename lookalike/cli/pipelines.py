@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lookalike.cli.app import ROOT, AsJson, Overrides, Preset, Root, need_rooms, open_root, settings_of
+from lookalike.cli.app import ROOT, AsJson, Overrides, Preset, Root, data_option, need_rooms, open_root, settings_of
 from lookalike.cli.console import print_json, say, tell, tell_next, tell_rows, watched_nodes
 from lookalike.errors import EXIT_AWAITING_REVIEW, EXIT_REJECTED
 
@@ -36,7 +36,7 @@ def demo(
 
 @group.command()
 def run(
-    data: Annotated[str, typer.Option("--data", help="Folder of class folders, or a CSV/JSONL/Parquet manifest.")],
+    data: Annotated[str, data_option("Folder of class folders, or a CSV/JSONL/Parquet manifest.")],
     config: Preset = "folder",
     set_: Overrides = None,
     root: Root = ROOT,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from lookalike.cli.app import ROOT, AsJson, Root, need_rooms, open_root, open_store
+from lookalike.cli.app import ROOT, AsJson, Root, data_option, need_rooms, open_root, open_store
 from lookalike.cli.console import metrics_rows, print_json, say, tell, tell_rows
 
 group = typer.Typer()
@@ -74,7 +74,7 @@ def search(
 
 @group.command()
 def evaluate(
-    data: Annotated[str, typer.Option("--data", help="Labelled photos: folder of class folders, or a manifest.")],
+    data: Annotated[str, data_option("Labelled photos: folder of class folders, or a manifest.")],
     root: Root = ROOT,
     baselines: Annotated[bool, typer.Option("--baselines", help="Also an untrained network and colour alone.")] = False,
     as_json: AsJson = False,

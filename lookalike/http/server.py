@@ -98,6 +98,8 @@ def bind_socket(host: str, port: int) -> socket.socket:
 
     Raises PortBusyError, ListenAddressError.
     """
+    if not host:  # which the system takes for every address that others reach this machine by
+        raise _no_address_here(host)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -119,4 +121,8 @@ def _why_not_bound(error: OSError, host: str, port: int) -> UserError:
         return ListenAddressError(
             f"port {port} must be one that this user may listen at, {address} is not: try 1024 or more"
         )
+    return _no_address_here(host)
+
+
+def _no_address_here(host: str) -> ListenAddressError:
     return ListenAddressError(f"the host must be an address of this machine, such as 127.0.0.1 or ::1, got {host!r}")

@@ -97,6 +97,8 @@ def test_a_source_that_is_not_there_ends_with_65(tmp_path: Path) -> None:
     [
         (["releases"], 2, "NO_WORKSPACE", "found no releases"),
         (["run", "--data", "nowhere"], 65, "BAD_DATA", "nowhere"),
+        (["run", "--data", ""], 2, "WRONG_USAGE", "'--data': must name a folder or a manifest, got nothing; `--help`"),
+        (["evaluate", "--data", " "], 2, "WRONG_USAGE", "'--data': must name a folder or a manifest, got nothing"),
         (["rollback", "--to", "one"], 2, "WRONG_USAGE", "'--to': must be a whole number; `--help`"),
         (["review", "simulate", "1", "--error-rate", "x"], 2, "WRONG_USAGE", "'--error-rate': must be a number; `--h"),
         (["review", "simulate", "1", "--raters", "0"], 2, "WRONG_USAGE", "'--raters': must be at least 1; `--help`"),

@@ -63,7 +63,7 @@ def test_busy_port_is_told_with_its_address() -> None:
     assert (caught.value.code, caught.value.exit_status) == ("PORT_BUSY", 1)
 
 
-@pytest.mark.parametrize("host", ["203.0.113.7", "2001:db8::7", "[::1]", "no such host"])
+@pytest.mark.parametrize("host", ["203.0.113.7", "2001:db8::7", "[::1]", "no such host", ""])
 def test_host_that_is_not_this_machine_is_wrong_usage(host: str) -> None:
     with pytest.raises(ListenAddressError) as caught:
         HttpServer(Starlette(), host=host, port=0)
