@@ -6,7 +6,8 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,12 @@ from lookalike.errors import UserError
 console = Console(stderr=True, emoji=False)
 
 _NOTHING = "–"
+_JOINERS = "\u200c\u200d"
 
 
 def say(text: str) -> None:
     """Prints a message, however long, in one line."""
-    console.print(text, highlight=False, soft_wrap=True)
+    console.print(_printable(text), highlight=False, soft_wrap=True)
 
 
 def tell_error(error: UserError, as_json: bool) -> None:
@@ -57,7 +59,7 @@ def tell_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, title: str) -> N
     if not rows:
         return _print_lines(f"{title}: none yet", [])
     names = [name.replace("_", " ") for name in rows[0]]
-    cells = [names, *([in_words(value) for value in row.values()] for row in rows)]
+    cells = [names, *([_printable(in_words(value)) for value in row.values()] for row in rows)]
     widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
     _print_lines(title, ["  ".join(map(set_cell_size, line, widths)).rstrip() for line in cells])
 
@@ -82,14 +84,18 @@ def metrics_rows(measured: Mapping[str, Mapping[str, Any]]) -> list[dict[str, An
 
 
 def in_words(value: Any) -> str:
-    """A value as people read it."""
-    if value is None or value == "":
-        return _NOTHING
+    """A value as people read it; documents within it are parted by semicolons."""
+    if isinstance(value, Mapping):
+        return _listed(f"{name} {in_words(inner)}" for name, inner in _flat(value))
+    if isinstance(value, list | tuple):
+        return _listed(map(in_words, value), "; " if any(isinstance(one, Mapping) for one in value) else ", ")
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(in_words, value)) or _NOTHING
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str("" if value is None else value) or _NOTHING
+
+
+def _listed(words: Iterable[str], between: str = ", ") -> str:
+    return between.join(words) or _NOTHING
 
 
 def plain(value: Any) -> Any:
@@ -185,9 +191,19 @@ class _Shown(logging.Handler):
 
 def _print_lines(title: str, lines: Sequence[str]) -> None:
     answer = Console(emoji=False)
-    answer.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
+    answer.print(_printable(title), style="bold", markup=False, highlight=False, soft_wrap=True)
     for line in lines:
-        answer.print(line, markup=False, highlight=False, soft_wrap=True)
+        answer.print(_printable(line), markup=False, highlight=False, soft_wrap=True)
+
+
+def _printable(text: str) -> str:
+    """Text that stays in its line and moves no cursor, whoever wrote it: what a terminal would obey is spelt out."""
+    return "".join(one if _is_shown(one) else one.encode("unicode_escape").decode() for one in text)
+
+
+def _is_shown(character: str) -> bool:
+    """Spaces of every script are, and what joins letters and emoji."""
+    return character.isprintable() or unicodedata.category(character) == "Zs" or character in _JOINERS
 
 
 def _figure(value: float | None) -> str | None:

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from lookalike.cli import console
+from lookalike.errors import UserError
 
 TRAINING = logging.getLogger("trainer.progress")
 LONG = "/srv/:bag:/" + "a-folder-with-a-long-name/" * 8 + "page.html"
@@ -42,6 +43,44 @@ def test_rows_are_columns_as_wide_as_they_need(capsys: pytest.CaptureFixture[str
         f"[鞋]  yes  {LONG}",
         "hats  –    2",
     ]
+
+
+def test_documents_within_a_value_are_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    told = {"found": [{"is_new": True, "title": None}, {"at": {"x": 1}}], "none": [{}], "sizes": [1, 2]}
+    console.tell(told, as_json=False, title="Search")
+    assert capsys.readouterr().out.splitlines() == [
+        "Search",
+        "found: is new yes, title –; at, x 1",
+        "none: –",
+        "sizes: 1, 2",
+    ]
+
+
+HOSTILE = "a\x1b[2J\nred\x9b31m\u202e bag\u2028\ud800"
+SPELT = "a\\x1b[2J\\nred\\x9b31m\\u202e bag\\u2028\\ud800"
+
+
+def test_what_a_terminal_would_obey_is_spelt_out(capsys: pytest.CaptureFixture[str]) -> None:
+    console.tell_rows([{"title": HOSTILE, "k": 1}, {"title": "b", "k": 2}], as_json=False, title=HOSTILE)
+    console.tell({"title": HOSTILE}, as_json=False, title="Task")
+    console.tell_error(UserError(f"no such file: {HOSTILE}".replace("\n", "")), as_json=False)
+    shown = capsys.readouterr()
+    assert shown.out.splitlines() == [
+        SPELT,
+        f"title{' ' * (len(SPELT) - 5)}  k",
+        f"{SPELT}  1",
+        f"b{' ' * (len(SPELT) - 1)}  2",
+        "Task",
+        f"title: {SPELT}",
+    ]
+    told = SPELT.replace("\\n", "").replace("\\u2028", " ")
+    assert shown.err == f"error: no such file: {told} [FAILED]\n"
+
+
+def test_letters_and_spaces_of_every_script_are_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    title = "\u0646\u0645\u06cc\u200c\u062e \u978b\u3000\u00a0👩\u200d🦰"
+    console.tell({"title": title}, as_json=False, title="Task")
+    assert capsys.readouterr().out == f"Task\ntitle: {title}\n"
 
 
 def test_no_rows_say_so(capsys: pytest.CaptureFixture[str]) -> None:
