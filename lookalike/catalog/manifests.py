@@ -176,10 +176,18 @@ def _parquet_row(line: int, others: Mapping[str, None], columns: Mapping[str, pa
     cells: dict[str, Any] = {**others}
     for name, values in columns.items():
         try:
-            cells[name] = values[index].as_py()
+            cells[name] = _as_python(values[index])
         except (ValueError, OverflowError, LookupError):  # no UTF-8, no year of Python's, no zone that it knows
             return ManifestRow(line, fault=f"{name[:40]} must be UTF-8 text or a number, got what cannot be read")
     return ManifestRow(line, cells)
+
+
+def _as_python(value: pa.Scalar) -> Any:
+    plain = value.as_py()
+    if plain is not None and (pa.types.is_float32(value.type) or pa.types.is_float16(value.type)):
+        # 19.9 in a narrow column would come back as 19.899999618530273: the shortest text is what was meant.
+        return float(str(value.type.to_pandas_dtype()(plain)))
+    return plain
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:

@@ -237,6 +237,18 @@ def test_parquet_with_missing_numbers_and_decimals(tmp_path):
     assert [row.crop for row in rows] == [(0.0, 0.0, 0.5, 0.5), None]
 
 
+def test_prices_lose_what_binary_numbers_add(tmp_path):
+    touch(tmp_path, "1.jpg", "2.jpg", "3.jpg")
+    prices = {
+        "wide": pa.array([0.1 * 3, 26.991000000000003, 19.9]),
+        "narrow": pa.array([0.3, 129.9, 19.9], pa.float32()),
+    }
+    for width, column in prices.items():
+        pq.write_table(pa.table({"image": ["1.jpg", "2.jpg", "3.jpg"], "price": column}), tmp_path / f"{width}.parquet")
+    assert [row.price for row in opened(tmp_path / "wide.parquet").rows] == ["0.3", "26.991", "19.9"]
+    assert [row.price for row in opened(tmp_path / "narrow.parquet").rows] == ["0.3", "129.9", "19.9"]
+
+
 @pytest.mark.parametrize(
     "image",
     [
