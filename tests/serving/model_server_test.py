@@ -329,7 +329,7 @@ def test_rest_errors_are_one_text(client: Client, method: str, path: str, status
         ('{"signature_name": 1, "instances": ["x"]}', "must be a string value"),
         ('{"signature_name": "embed", "instances": ["x"]}', '"embed" not found in signature def'),
         ('{"instances": [1]}', "a number is not of expected type: string"),
-        ('{"instances": [NaN]}', "float is not of expected type: string"),
+        ('{"instances": [NaN]}', "a number is not of expected type: string"),
         ('{"instances": [{"b64": "%%%"}]}', "bytes must be given as"),
         ('{"instances": [{"b64": 5}]}', "bytes must be given as"),
         ('{"instances": [{"image": "x"}]}', "exactly the keys image_bytes"),
