@@ -2,17 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lookalike.configs.mounts import mounted_path, output_directory
-from lookalike.errors import UserError
+from lookalike.documents import read_left
 
 CANDIDATE_FILE = "candidate.json"
-
-
-class CandidateUnreadableError(UserError, code="CANDIDATE_UNREADABLE"):
-    """What a training run left for its promotion is missing or damaged."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +46,4 @@ class CandidateFacts:
     @classmethod
     def load(cls, uri: str) -> "CandidateFacts":
         """Reads candidate.json; what a later version added to it is left out. Raises CandidateUnreadableError."""
-        path = mounted_path(uri) / CANDIDATE_FILE
-        try:
-            document = json.loads(path.read_text())
-            return cls(**{known.name: document[known.name] for known in fields(cls) if known.name in document})
-        except (OSError, ValueError, TypeError) as error:
-            raise CandidateUnreadableError(
-                f"{path} must hold the candidate that a run wrote, it is missing or damaged; restore it from a backup, "
-                "run `lookalike doctor` if the workspace was moved, or train again"
-            ) from error
+        return read_left(cls, mounted_path(uri) / CANDIDATE_FILE, "the candidate that a run wrote")

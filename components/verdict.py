@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lookalike.configs.mounts import mounted_path, output_directory
+from lookalike.documents import read_left
 
 VERDICT_FILE = "verdict.json"
 
@@ -29,5 +30,5 @@ class StageVerdict:
 
     @classmethod
     def load(cls, uri: str) -> "StageVerdict":
-        """Reads verdict.json."""
-        return cls(**json.loads((mounted_path(uri) / VERDICT_FILE).read_text()))
+        """Reads verdict.json; what a later version added to it is left out. Raises CandidateUnreadableError."""
+        return read_left(cls, mounted_path(uri) / VERDICT_FILE, "the verdict of a stage")

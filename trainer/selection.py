@@ -7,11 +7,16 @@ from pathlib import Path
 
 import tf_keras as keras
 
+from lookalike.documents import read_document
 from lookalike.errors import UserError
 
 
 class TrainingDivergedError(UserError, code="TRAINING_DIVERGED"):
     """The loss became NaN or infinite; nothing is exported."""
+
+
+class CheckpointsDamagedError(UserError, code="CHECKPOINTS_DAMAGED"):
+    """What an interrupted training left to go on from cannot be read."""
 
 
 class BestEpoch(keras.callbacks.Callback):
@@ -22,6 +27,8 @@ class BestEpoch(keras.callbacks.Callback):
     measure: the validation recall@1 of the model as it stands.
     directory: of best.weights.h5 and history.json.
     patience: epochs without a better one before training stops.
+
+    Raises CheckpointsDamagedError: `directory` does not say how the epochs before went.
     """
 
     def __init__(self, measure: Callable[[], float], directory: Path, patience: int) -> None:
@@ -30,7 +37,7 @@ class BestEpoch(keras.callbacks.Callback):
         self._weights = directory / "best.weights.h5"
         self._history = directory / "history.json"
         self._patience = patience
-        self.history: list[float] = json.loads(self._history.read_text()) if self._history.exists() else []
+        self.history: list[float] = _read_history(self._history)
 
     def on_train_batch_end(self, batch: int, logs: dict) -> None:
         """Stops the run at the first loss that is no number."""
@@ -64,6 +71,18 @@ class BestEpoch(keras.callbacks.Callback):
     def restore_best(self, model: keras.Model) -> None:
         """Gives the model the weights of the best epoch."""
         model.load_weights(self._weights)
+
+
+def _read_history(path: Path) -> list[float]:
+    if not path.exists():
+        return []
+    try:
+        return read_document(list[float], path.read_bytes())
+    except ValueError as error:
+        raise CheckpointsDamagedError(
+            f"{path} must hold the recall@1 of each epoch so far, but {error}; delete the folder {path.parent}: the "
+            "training then starts anew"
+        ) from error
 
 
 def _write_whole(path: Path, write: Callable[[str], object]) -> None:

@@ -4,7 +4,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from enum import Enum
 
@@ -93,8 +93,9 @@ class DeadLetter:
 
     @classmethod
     def from_json(cls, text: str) -> "DeadLetter":
-        """The inverse of to_json."""
-        return cls(**json.loads(text))
+        """The inverse of to_json; keys that a later version added are passed over."""
+        stated = json.loads(text)
+        return cls(**{known.name: stated[known.name] for known in fields(cls) if known.name in stated})
 
 
 def check_dead_letter_thresholds(

@@ -68,7 +68,7 @@ class Taxonomy:
     def from_json(cls, text: str) -> "Taxonomy":
         """The inverse of to_json. Raises ValueError when the text is not what to_json writes."""
         match json.loads(text):
-            case {"leaves": [*leaves]}:
+            case {"leaves": [*leaves]} if all(isinstance(leaf, str) for leaf in leaves):
                 taxonomy = cls.from_categories(leaves)
             case _:
                 raise ValueError(f"a taxonomy must be a JSON object with 'leaves', got {text[:80]!r}")

@@ -23,6 +23,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationEr
 from pydantic.dataclasses import dataclass
 from sqlalchemy.orm import Session
 
+from lookalike.documents import first_fault
 from lookalike.errors import EXIT_AWAITING_REVIEW, EXIT_REJECTED, UserError
 from lookalike.review.canonical import canonical_json, canonical_sha256
 from lookalike.review.outcome import Number, assess
@@ -95,9 +96,7 @@ class Decision:
         try:
             return _DECISION.validate_json(text)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the document"
-            raise DecisionInvalid(f"expected a decision document, but in {where}: {first['msg'].lower()}") from error
+            raise DecisionInvalid(f"expected a decision document, but {first_fault(error)}") from error
 
     def signed_bytes(self) -> bytes:
         """What the signature covers: everything but itself."""

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, FiniteFloat, StringConstraints, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
+from lookalike.documents import read_left
 from lookalike.review.canonical import canonical_json
 
 GRID_SIZE = 8
@@ -111,11 +112,8 @@ def write_evidence(evidence: Evidence, directory: Path) -> Path:
 
 
 def read_evidence(directory: Path) -> Evidence:
-    """Reads evidence.json from a folder.
-
-    Raises ValueError: it does not say what it must; every wrong field is named.
-    """
-    return _EVIDENCE.validate_json((directory / EVIDENCE_FILE).read_bytes())
+    """Reads evidence.json from a folder; raises CandidateUnreadableError where it is missing or damaged."""
+    return read_left(Evidence, directory / EVIDENCE_FILE, "the evidence of a round")
 
 
 def evidence_sha256(directory: Path) -> str:

@@ -4,7 +4,8 @@ import pytest
 
 import components
 from components import artifacts
-from components.verdict import StageVerdict
+from components.verdict import VERDICT_FILE, StageVerdict
+from lookalike.documents import CandidateUnreadableError
 
 
 @pytest.mark.parametrize("name", artifacts.__all__)
@@ -36,3 +37,17 @@ def test_a_verdict_survives_the_round_trip(tmp_path):
     verdict = StageVerdict(False, ["at least 0.5, got 0.4"], {"recall_at_1": 0.4})
     verdict.save(str(tmp_path / "new" / "folder"))
     assert StageVerdict.load(str(tmp_path / "new" / "folder")) == verdict
+
+
+def test_what_a_later_version_adds_to_a_verdict_is_passed_over(tmp_path):
+    (tmp_path / VERDICT_FILE).write_text('{"passed": true, "reasons": [], "facts": {"a": 1}, "judged_by": "later"}')
+    assert StageVerdict.load(str(tmp_path)) == StageVerdict(True, [], {"a": 1})
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"passed": 1, "reasons": [], "facts": {}}', None])
+def test_a_verdict_that_is_damaged_or_gone_is_named_in_one_line(tmp_path, content):
+    if content is not None:
+        (tmp_path / VERDICT_FILE).write_bytes(content)
+    with pytest.raises(CandidateUnreadableError, match=r"verdict\.json must hold the verdict of a stage") as told:
+        StageVerdict.load(str(tmp_path))
+    assert str(told.value).isprintable()

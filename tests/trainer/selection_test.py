@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from trainer.selection import BestEpoch, TrainingDivergedError
+from trainer.selection import BestEpoch, CheckpointsDamagedError, TrainingDivergedError
 
 
 class Measured(BestEpoch):
@@ -134,3 +134,11 @@ def test_divergence_leaves_the_best_epoch_of_before(model, tmp_path) -> None:
 
 def test_nothing_is_over_before_it_began(tmp_path) -> None:
     assert not Measured([], tmp_path, patience=1).is_over(epochs=1)
+
+
+@pytest.mark.parametrize("content", [b"", b"[0.1, ", b"{}", b'["0.1"]', b"\xff"])
+def test_a_damaged_history_says_which_folder_to_delete(tmp_path, content: bytes) -> None:
+    (tmp_path / "history.json").write_bytes(content)
+    with pytest.raises(CheckpointsDamagedError, match=f"delete the folder {tmp_path}: the training") as told:
+        Measured([], tmp_path, patience=9)
+    assert str(told.value).isprintable()

@@ -24,6 +24,12 @@ def test_json_round_trip_is_one_line():
     assert DeadLetter.from_json(text) == letter
 
 
+def test_what_a_later_version_adds_to_a_dead_letter_is_passed_over():
+    letter = DeadLetter("a.jpg", "/a.jpg", Reason.EMPTY, "")
+    later = json.dumps(json.loads(letter.to_json()) | {"retries": 3})
+    assert DeadLetter.from_json(later) == letter
+
+
 def test_first_seen_is_utc():
     seen = datetime.fromisoformat(DeadLetter("a", "/a", Reason.EMPTY, "").first_seen)
     assert seen.utcoffset() == timedelta(0)

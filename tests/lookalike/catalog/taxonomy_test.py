@@ -57,7 +57,9 @@ def test_no_categories_make_an_empty_tree():
     assert Taxonomy.from_categories(["", " "]).leaves == ()
 
 
-@pytest.mark.parametrize("text", ["[]", '{"leaves": 3}', '{"leaves": ["b", "a"]}', '{"leaves": ["a", "a > b"]}', "x"])
+@pytest.mark.parametrize(
+    "text", ["[]", '{"leaves": 3}', '{"leaves": [1]}', '{"leaves": ["b", "a"]}', '{"leaves": ["a", "a > b"]}', "x"]
+)
 def test_json_that_no_taxonomy_wrote_is_refused(text):
     with pytest.raises(ValueError, match=r"taxonomy|Expecting"):
         Taxonomy.from_json(text)

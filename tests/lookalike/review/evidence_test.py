@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lookalike.documents import CandidateUnreadableError
 from lookalike.review.evidence import Evidence, evidence_sha256, image_path, read_evidence, write_evidence
 
 MakeEvidence = Callable[..., Evidence]
@@ -52,8 +53,18 @@ def test_an_image_hash_cannot_lead_out_of_the_folder(make_evidence: MakeEvidence
     document = json.loads(path.read_text())
     document["queries"][0]["image_sha256"] = "../../etc/passwd"
     path.write_text(json.dumps(document))
-    with pytest.raises(ValueError, match=r"queries.0.image_sha256"):
+    with pytest.raises(CandidateUnreadableError, match=r"in queries.0.image_sha256: "):
         read_evidence(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"candidate": 3, "queries": 4}', b"\xff", None])
+def test_evidence_that_is_damaged_or_gone_is_named_in_one_line(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "evidence.json").write_bytes(content)
+    with pytest.raises(CandidateUnreadableError, match=r"evidence\.json must hold the evidence of a round") as told:
+        read_evidence(tmp_path)
+    assert str(told.value).isprintable()
+    assert "an instance of" not in str(told.value)
 
 
 def test_repeated_query_ids_are_refused(make_evidence: MakeEvidence) -> None:
