@@ -14,6 +14,7 @@ from components import artifacts
 from components.candidate import CandidateFacts
 from components.component import component
 from lookalike.configs.mounts import mounted_path
+from lookalike.documents import CandidateUnreadableError
 from lookalike.release.manifest import tree_sha256
 from lookalike.review.decisions import Decision, DecisionInvalid, DecisionPending, verify_decision
 
@@ -62,12 +63,15 @@ def check_decision(
     """The decision, if it is a blessing of the model as it lies there now.
 
     Raises DecisionError: of the kind that fits; DecisionPending for an empty document.
+    Raises CandidateUnreadableError: the model is gone, which is no forgery.
     """
     if not document:
         raise DecisionPending(
             f"expected a decision about candidate {candidate.candidate_id}, got none yet; "
             "`lookalike review list` shows what is still to judge"
         )
+    if not (encoder_dir / "saved_model.pb").is_file():
+        raise CandidateUnreadableError.of(encoder_dir, f"the model of {candidate.candidate_id}", "no saved_model.pb")
     key = load_pem_public_key(public_key.encode())
     if not isinstance(key, Ed25519PublicKey):
         raise DecisionInvalid("expected an Ed25519 public key, got a key of another kind")

@@ -12,6 +12,7 @@ from tfx import v1 as tfx
 
 from components import artifacts
 from components.human_gate import HumanGate, check_decision
+from lookalike.documents import CandidateUnreadableError
 from lookalike.review.decisions import DecisionExpired, DecisionInvalid, DecisionPending, DecisionRejected
 
 NOW = datetime.now(timezone.utc)
@@ -98,6 +99,11 @@ def test_a_model_that_changed_since_it_was_judged_does_not_pass(check, decide, e
         file.write(b"\x01")
     with pytest.raises(DecisionInvalid, match="expected a decision about model"):
         check(decide(), encoder_dir=changed)
+
+
+def test_a_model_that_is_gone_is_missing_and_no_forgery(check, decide, tmp_path):
+    with pytest.raises(CandidateUnreadableError, match=r"gone must hold the model of candidate-1, it is missing"):
+        check(decide(), encoder_dir=tmp_path / "gone")
 
 
 def test_simulated_raters_bless_only_where_that_is_allowed(check, decide):
