@@ -27,7 +27,15 @@ from lookalike.documents import first_fault
 from lookalike.errors import EXIT_AWAITING_REVIEW, EXIT_REJECTED, UserError
 from lookalike.review.canonical import canonical_json, canonical_sha256
 from lookalike.review.outcome import Number, assess
-from lookalike.review.rounds import ReviewError, check_text, find_round, load_round, require_open, utc_now
+from lookalike.review.rounds import (
+    ANOTHER_CANDIDATE,
+    ReviewError,
+    check_text,
+    find_round,
+    load_round,
+    require_open,
+    utc_now,
+)
 from lookalike.review.store import DecisionRow, RoundRow, TaskRow, write_transaction
 from lookalike.word import Word
 
@@ -96,7 +104,10 @@ class Decision:
         try:
             return _DECISION.validate_json(text)
         except ValidationError as error:
-            raise DecisionInvalid(f"expected a decision document, but {first_fault(error)}") from error
+            raise DecisionInvalid(
+                f"expected a decision document, but {first_fault(error)}; restore the review's database from a backup,"
+                f" or {ANOTHER_CANDIDATE}"
+            ) from error
 
     def signed_bytes(self) -> bytes:
         """What the signature covers: everything but itself."""
@@ -189,15 +200,20 @@ def verify_decision(
     _check_signature(decision, public_key)
     if decision.model_sha256 != model_sha256:
         raise DecisionInvalid(
-            f"expected a decision about model {model_sha256[:12]}, got one about {decision.model_sha256[:12]}"
+            f"expected a decision about model {model_sha256[:12]}, got one about {decision.model_sha256[:12]};"
+            f" restore the model from a backup, or {ANOTHER_CANDIDATE}"
         )
     if decision.simulated and not allow_simulated:
-        raise DecisionInvalid(f"expected a decision by people, got the simulated one of {decision.decided_by!r}")
+        raise DecisionInvalid(
+            f"expected a decision by people, got the simulated one of {decision.decided_by!r};"
+            f" {ANOTHER_CANDIDATE}, for people to judge"
+        )
     if decision.verdict != Verdict.BLESS:
         raise DecisionRejected(f"{decision.decided_by} rejected {decision.candidate_id}: {decision.reason}")
     if now >= decision.expires_at:
         raise DecisionExpired(
-            f"the blessing was valid until {decision.expires_at.isoformat()}, it is now {now.isoformat()}"
+            f"the blessing was valid until {decision.expires_at.isoformat()}, it is now {now.isoformat()}, and a"
+            f" round is decided once; {ANOTHER_CANDIDATE}"
         )
 
 
@@ -207,7 +223,8 @@ def verify_judgements(session: Session, decision: Decision) -> None:
     if found != decision.judgements_sha256:
         raise DecisionInvalid(
             f"decision {decision.decision_id} rests on judgements {decision.judgements_sha256[:12]}, the store now"
-            f" holds {found[:12]}: they were changed afterwards"
+            f" holds {found[:12]}: they were changed afterwards; restore the review's database from a backup, or"
+            f" {ANOTHER_CANDIDATE}"
         )
 
 
@@ -244,7 +261,8 @@ def load_signing_key(path: Path) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise SigningKeyError(
             f"{path} must hold an Ed25519 private key without a password, got something else; restore it from a "
-            "backup, or delete it for a new one: blessings that were not promoted yet must then be given again"
+            "backup, or delete it for a new one: what was blessed and not promoted yet can then no longer be: "
+            + ANOTHER_CANDIDATE
         )
     return key
 
@@ -302,7 +320,10 @@ def _check_signature(decision: Decision, public_key: Ed25519PublicKey) -> None:
     try:
         public_key.verify(base64.b64decode(decision.signature, validate=True), decision.signed_bytes())
     except (InvalidSignature, ValueError) as error:
-        raise DecisionInvalid(f"decision {decision.decision_id} is not signed by the expected key") from error
+        raise DecisionInvalid(
+            f"decision {decision.decision_id} is not signed by the expected key; restore the review's"
+            f" database and the key from a backup, or {ANOTHER_CANDIDATE}"
+        ) from error
 
 
 def _task_record(task: TaskRow) -> list[Any]:

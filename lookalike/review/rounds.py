@@ -37,6 +37,8 @@ from lookalike.word import Word
 
 Answer = int | Literal["cant_judge"]
 CANT_JUDGE: Final = "cant_judge"
+# A candidate has one round, which is decided once; the same day run again is the same candidate.
+ANOTHER_CANDIDATE = "train another candidate (another training.seed, or the next day)"
 MAX_RATER_LENGTH = 200  # leaves room in a column for the idempotency keys that are made of it
 
 
@@ -283,7 +285,9 @@ def require_open(row: RoundRow, now: datetime) -> None:
     if row.decision is not None:
         raise RoundDecided(f"round {row.id} has been decided and takes nothing more")
     if now >= row.expires_at:
-        raise RoundExpired(f"round {row.id} expired at {row.expires_at.isoformat()}, it is now {now.isoformat()}")
+        raise RoundExpired(
+            f"round {row.id} expired at {row.expires_at.isoformat()}, it is now {now.isoformat()}; {ANOTHER_CANDIDATE}"
+        )
 
 
 def _check_same_pictures(row: RoundRow, evidence: Evidence) -> None:
@@ -294,8 +298,8 @@ def _check_same_pictures(row: RoundRow, evidence: Evidence) -> None:
     if others or row.candidate.model_sha256 != evidence.candidate.model_sha256:
         raise ReviewError(
             f"round {row.id} of candidate {row.candidate_id} was opened on other pictures for {len(others)} of its"
-            f" {len(asked)} queries, and a candidate has one round; take back what changed its search, or train"
-            " another candidate (training.seed)"
+            f" {len(asked)} queries, and a candidate has one round; take back what changed its search, or"
+            f" {ANOTHER_CANDIDATE}"
         )
 
 

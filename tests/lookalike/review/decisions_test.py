@@ -172,7 +172,7 @@ def test_a_rejection_edited_into_a_blessing_is_invalid(
 
 def test_another_persons_key_is_invalid(good_round: OpenedRound, make_decision: MakeDecision, check: Check) -> None:
     forged = sign_decision(make_decision(good_round), Ed25519PrivateKey.generate())
-    with pytest.raises(DecisionInvalid, match="not signed by the expected key"):
+    with pytest.raises(DecisionInvalid, match=r"not signed by the expected key; restore .* or train another candidate"):
         check(forged)
 
 
@@ -195,7 +195,7 @@ def test_a_blessing_ends_at_its_expiry(
 ) -> None:
     decision = make_decision(good_round, valid_days=1)
     check(decision, now=now + timedelta(hours=23))
-    with pytest.raises(DecisionExpired):
+    with pytest.raises(DecisionExpired, match="a round is decided once; train another candidate"):
         check(decision, now=now + timedelta(days=1))
 
 
@@ -272,7 +272,7 @@ def test_an_incomplete_round_may_be_rejected_but_not_blessed(
 def test_a_round_past_its_expiry_is_not_decided(
     session: Session, good_round: OpenedRound, make_decision: MakeDecision, now: datetime
 ) -> None:
-    with pytest.raises(RoundExpired):
+    with pytest.raises(RoundExpired, match="train another candidate"):
         make_decision(good_round, now=now + timedelta(days=7))
     assert find_decision(session, good_round.candidate_id) is None
 
@@ -435,7 +435,7 @@ def test_a_damaged_key_is_named_with_the_way_out(tmp_path: Path, content: str) -
     path.touch(mode=0o600)
     path.write_text(content)
     with pytest.raises(
-        SigningKeyError, match=r"signing.pem must hold an Ed25519 private key.* restore it from a backup"
+        SigningKeyError, match=r"signing.pem must hold an Ed25519 .* restore it from a backup.* train another candidate"
     ):
         load_or_create_signing_key(path)
 
