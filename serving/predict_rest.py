@@ -84,7 +84,10 @@ def _add_routes(app: FastAPI, prefix: str, models: ModelVersions) -> None:
 
 
 def answer_predict(model: LoadedModel, body: bytes) -> dict[str, Any]:
-    """Answers one predict request: {"predictions": …} to `instances`, {"outputs": …} to `inputs`."""
+    """Answers one predict request: {"predictions": …} to `instances`, {"outputs": …} to `inputs`.
+
+    Raises ServingError: INVALID_ARGUMENT for a body that asks for nothing the model answers.
+    """
     document = _parse(body)
     signature_name = document.get("signature_name", DEFAULT_SIGNATURE)
     if not isinstance(signature_name, str):

@@ -1,17 +1,13 @@
-"""The names of every feature, raw and transformed, spelt once."""
+"""The names of features, raw and transformed, spelt once."""
 
-# Raw features: one tf.Example per image, written by ingest.
+# Raw features that code refers to: one tf.Example per image, written by ingest, with every field of an image.
 IMAGE = "image"  # canonical JPEG bytes
-IMAGE_ID = "image_id"
 PRODUCT_ID = "product_id"
 CATEGORY = "category"  # path in the taxonomy, '' when unlabelled
 LABEL = "label"  # the category when it is a leaf of the taxonomy, else ''
 DOMAIN = "domain"  # catalog | wild
 SPAN = "span"  # the day the image came, '' when the source has no days
-TITLE = "title"
-GENDER = "gender"
 PRICE = "price"  # optional
-SHA256 = "sha256"  # of the original file
 CANONICAL_SHA256 = "canonical_sha256"  # of IMAGE: equal for images that show the very same picture
 ATTRIBUTE_PREFIX = "attr:"  # one optional feature per attribute of the source
 

@@ -280,7 +280,10 @@ def parse_crop(value: Any) -> Crop | None:
 
 
 def check_crop(crop: Crop) -> None:
-    """Raise ValueError unless the crop is a box with an area, inside the image."""
+    """Checks that the crop is a box with an area, inside the image.
+
+    Raises ValueError: it is none.
+    """
     x, y, width, height = crop
     inside = x >= 0 and y >= 0 and x + width <= 1 + _ROUNDING_SLACK and y + height <= 1 + _ROUNDING_SLACK
     if not (inside and width > 0 and height > 0 and all(map(math.isfinite, crop))):

@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
     load_pem_private_key,
-    load_pem_public_key,
 )
 from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -128,7 +127,6 @@ def decide(
     reason: str,
     signing_key: Ed25519PrivateKey,
     simulated: bool = False,
-    require_second_person: bool = True,
     valid_days: float = 7,
     now: datetime | None = None,
 ) -> Decision:
@@ -147,7 +145,7 @@ def decide(
         if row.decision is not None:
             return _same_again(Decision.from_json(row.decision.document), verdict, decided_by, reason)
         require_open(row, decided_at)
-        _check_decider(row, decided_by, reason, second_person=require_second_person and not simulated)
+        _check_decider(row, decided_by, reason, simulated=simulated)
         decision = sign_decision(
             Decision(
                 decision_id=secrets.token_hex(16),
@@ -267,14 +265,6 @@ def load_signing_key(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def load_public_key(path: Path) -> Ed25519PublicKey:
-    """The key that decisions are verified with; raises ValueError where the file holds another kind."""
-    key = load_pem_public_key(path.read_bytes())
-    if not isinstance(key, Ed25519PublicKey):
-        raise ValueError(f"{path} must hold an Ed25519 public key, got a key of another kind")
-    return key
-
-
 def public_key_path(signing_key_path: Path) -> Path:
     """Where the public half of a signing key lies."""
     return signing_key_path.with_name(signing_key_path.name + ".pub")
@@ -289,11 +279,11 @@ def _same_again(standing: Decision, verdict: Verdict, decided_by: str, reason: s
     return standing
 
 
-def _check_decider(row: RoundRow, decided_by: str, reason: str, *, second_person: bool) -> None:
+def _check_decider(row: RoundRow, decided_by: str, reason: str, *, simulated: bool) -> None:
     if not decided_by.strip() or not reason.strip():
         raise DecisionRefused(f"a decision needs a name and a reason, got {decided_by!r} and {reason!r}")
     submitter = row.candidate.submitted_by.strip().casefold()
-    if second_person and submitter and decided_by.strip().casefold() == submitter:
+    if not simulated and submitter and decided_by.strip().casefold() == submitter:
         raise DecisionRefused(f"{decided_by} submitted the run: another person must decide round {row.id}")
 
 

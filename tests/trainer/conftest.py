@@ -48,15 +48,15 @@ def draw(label: str, colour: tuple[int, int, int], view: int) -> bytes:
 
 def make_row(number: int, view: int, label: str, colour: tuple[int, int, int]) -> Row:
     texts = {
-        features.IMAGE_ID: f"{number}/{view}.png",
+        "image_id": f"{number}/{view}.png",
         features.PRODUCT_ID: f"p{number}",
         features.CATEGORY: label,
         features.LABEL: label,
         features.DOMAIN: "catalog",
         features.SPAN: "",
-        features.TITLE: "",
-        features.GENDER: "",
-        features.SHA256: "",
+        "title": "",
+        "gender": "",
+        "sha256": "",
         features.CANONICAL_SHA256: f"picture {number}/{view}",
     }
     return {features.IMAGE: draw(label, colour, view)} | {name: text.encode() for name, text in texts.items()}

@@ -20,15 +20,15 @@ LABELS = ("Bags", "Shoes > Boots", "", "Shoes > Boots", "Bags", "Shoes > Boots",
 def row(number: int, label: str, image: bytes) -> dict:
     return {
         features.IMAGE: image,
-        features.IMAGE_ID: f"{number}.jpg".encode(),
+        "image_id": f"{number}.jpg".encode(),
         features.PRODUCT_ID: f"p{number}".encode(),
         features.CATEGORY: label.encode() or b"Shoes",  # known, and no leaf
         features.LABEL: label.encode(),
         features.DOMAIN: b"wild",
         features.SPAN: b"",
-        features.TITLE: b"",
-        features.GENDER: b"",
-        features.SHA256: b"",
+        "title": b"",
+        "gender": b"",
+        "sha256": b"",
         features.CANONICAL_SHA256: f"picture {number}".encode(),
         features.PRICE: [],
     }
