@@ -24,7 +24,7 @@ from lookalike.configs.settings import Settings
 from lookalike.errors import SystemRefusedError, UserError
 from lookalike.local.metadata import open_metadata
 from lookalike.local.workspace import SETTINGS_FILE, Workspace, open_workspace, read_baseline
-from lookalike.release.ledger import Ledger, Pointer
+from lookalike.release.ledger import Ledger
 from lookalike.release.manifest import ReleaseError, verify
 from lookalike.review.decisions import load_signing_key
 from lookalike.review.evidence import EVIDENCE_FILE, read_evidence
@@ -130,12 +130,13 @@ def _workspace(places: Workspace) -> Iterator[Finding]:
     workspace = _open_as_far_as_possible(places)
     metadata = _look("metadata.sqlite", _metadata, workspace)
     yield metadata
-    yield from _artifacts(workspace) if metadata.ok else [_unseen("artifacts", metadata)]
+    yield from _artifacts(workspace) if metadata.ok else [Finding("artifacts", False, _not_before(metadata.what))]
     yield _look("review database", _review, workspace)
     yield _look("review/signing.key", _signing_key, workspace)
     yield _look("releases/CURRENT", _current, workspace)
-    yield _look("releases/history.jsonl", _history, workspace.releases.root / "history.jsonl")
-    yield _look("releases/.last_version", _last_version, workspace.releases.root / ".last_version")
+    ledger = Ledger(workspace.releases.root)
+    yield _look("releases/history.jsonl", _history, ledger)
+    yield _look("releases/.last_version", _last_version, ledger)
     for directory in _releases(workspace):
         yield _look(str(directory.relative_to(workspace.root)), _release, directory)
     for folder, check in (("days", _day), ("checkpoints", _checkpoint), ("dead_letters", _letters)):
@@ -174,8 +175,8 @@ def _look(what: str, look: Callable[P, str], *args: P.args, **kwargs: P.kwargs) 
         return Finding(what, False, f"cannot be read: {' '.join(str(error).split())}; restore it from a backup")
 
 
-def _unseen(what: str, before: Finding) -> Finding:
-    return Finding(what, False, f"not looked at; mend {before.what} first")
+def _not_before(what: str) -> str:
+    return f"not looked at; mend {what} first"
 
 
 def _metadata(workspace: Workspace) -> str:
@@ -229,7 +230,7 @@ def _below(root: Path, path: Path) -> str:
 def _document(file: Path) -> str:
     try:
         _read_document(file)
-    except (OSError, UserError, ValueError, TypeError, KeyError) as error:
+    except (OSError, UserError, ValueError, TypeError) as error:
         raise _UnfitError(
             f"{file} must be the JSON that a run wrote, it is missing or damaged; restore it from a backup, "
             "or train again"
@@ -324,28 +325,26 @@ def _current(workspace: Workspace) -> str:
     return f"release {pointer.version} serves"
 
 
-def _history(file: Path) -> str:
-    if not file.exists():
-        return "none yet"
-    lines = file.read_text(errors="replace").splitlines()
-    for number, line in enumerate(lines or [""], start=1):  # one that is empty was not written by us
-        try:
-            Pointer(**json.loads(line))
-        except (ValueError, TypeError) as error:
-            raise _UnfitError(
-                f"{file} must name a version and its manifest on each line, line {number} does not; "
-                "restore it from a backup"
-            ) from error
-    return f"{len(lines)} times a release began to serve"
+def _history(ledger: Ledger) -> str:
+    """With what CURRENT says, which the store takes for its last line."""
+    _check_before("releases/CURRENT", ledger.current)
+    history = ledger.history()
+    return f"{len(history)} times a release began to serve" if history else "none yet"
 
 
-def _last_version(file: Path) -> str:
-    if not file.exists():
-        return "none yet"
-    text = file.read_text(errors="replace").strip()
-    if not text.isdecimal():
-        raise _UnfitError(f"{file} must hold the highest version ever released, it does not; write that number into it")
-    return f"{text} is the highest version ever given"
+def _last_version(ledger: Ledger) -> str:
+    """With what the history says, whose versions are spent too."""
+    _check_before("releases/history.jsonl", ledger.history)
+    version = ledger.last_version()
+    return f"{version} is the highest version ever given" if version else "none yet"
+
+
+def _check_before(what: str, read: Callable[[], object]) -> None:
+    """What is wrong with another file is told by its own row."""
+    try:
+        read()
+    except ReleaseError as error:
+        raise _UnfitError(_not_before(what)) from error
 
 
 def _releases(workspace: Workspace) -> list[Path]:
