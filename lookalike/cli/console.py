@@ -32,8 +32,11 @@ def say(text: str) -> None:
 
 
 def tell_error(error: UserError, as_json: bool) -> None:
-    """Prints one line for people, and for programs one document on standard output, as every answer is."""
-    message = " ".join(str(error).split())
+    """Prints one line for people, and for programs one document on standard output, as every answer is.
+
+    The rooms know us as `lookalike`; here the commands they tell are spelt as this one was called.
+    """
+    message = " ".join(str(error).split()).replace("`lookalike ", f"`{shlex.join(_program())} ")
     say(f"[bold red]error:[/] {escape(message)} {escape(f'[{error.code}]')}")
     if as_json:
         print_json({"error": {"code": error.code, "message": message}})

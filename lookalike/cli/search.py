@@ -1,5 +1,6 @@
 """The commands about releases: serve them, search and measure them, go back to an earlier one."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -135,5 +136,6 @@ def _release(root: Path) -> Any:
 
     release = open_store(root).current()
     if release is None:
-        raise ReleaseError(f"expected a release in {root}, nothing was promoted yet")
+        promote = f"lookalike promote --root {shlex.quote(str(root))}"
+        raise ReleaseError(f"expected a release in {root}, nothing was promoted yet; `{promote}` makes one")
     return release

@@ -1,5 +1,6 @@
 """One training and one promotion on this machine: build the pipeline, run it, say what came of it."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -148,7 +149,7 @@ def find_candidate(workspace: Workspace, candidate_id: str = "") -> str:
     for uri in output_uris(workspace.metadata, CANDIDATES):
         if candidate_id in ("", CandidateFacts.load(uri).candidate_id):
             return uri
-    raise DecisionPending(f"expected a candidate {candidate_id or 'of any name'} in {workspace.root}, found none")
+    raise _pending(workspace, f"a candidate {candidate_id or 'of any name'}")
 
 
 def promote(workspace: Workspace, settings: Settings, candidate_uri: str, on_node: OnNode) -> Promotion:
@@ -183,7 +184,10 @@ def promote(workspace: Workspace, settings: Settings, candidate_uri: str, on_nod
             beam_args=IN_PROCESS,
             metadata=_metadata(workspace),
         )
-        run = run_pipeline(pipeline, workspace.metadata, on_node)
+        try:
+            run = run_pipeline(pipeline, workspace.metadata, on_node)
+        except DecisionPending as error:  # by the gate, which knows no root
+            raise _pending(workspace, f"a decision about candidate {candidate.candidate_id}") from error
     for release in workspace.releases.releases():
         if release.manifest.facts.get("candidate_id") == candidate.candidate_id:
             return Promotion(release, run)
@@ -218,6 +222,13 @@ def _decision(workspace: Workspace, candidate_id: str) -> str:
             return ""
         verify_judgements(session, decision)
         return decision.to_json()
+
+
+def _pending(workspace: Workspace, what: str) -> DecisionPending:
+    rounds = f"lookalike review list --root {shlex.quote(str(workspace.root))}"
+    return DecisionPending(
+        f"expected {what} in {workspace.root}, found none yet; `{rounds}` shows what is still to judge"
+    )
 
 
 def _metadata(workspace: Workspace) -> Any:

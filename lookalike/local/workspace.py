@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,12 @@ SETTINGS_FILE = "workspace.json"
 
 class NoWorkspaceError(UserError, code="NO_WORKSPACE", exit_status=EXIT_USAGE):
     """There is no workspace at a root."""
+
+    @classmethod
+    def at(cls, root: Path, missing: str) -> "NoWorkspaceError":
+        """Says what was looked for, and the command that makes it."""
+        begin = f"lookalike run --data FOLDER --root {shlex.quote(str(root))}"
+        return cls(f"expected a workspace at {root}, found no {missing}; start with `{begin}`")
 
 
 class WorkspaceDamagedError(UserError, code="WORKSPACE_DAMAGED"):
@@ -67,7 +74,9 @@ class Workspace:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise WorkspaceBusyError(f"expected no other run in {self.root}, one is going on") from error
+                raise WorkspaceBusyError(
+                    f"expected no other run in {self.root}, one is going on; wait until it ends, or take another --root"
+                ) from error
             yield
 
     def baseline_of_day(self, fingerprint: str, settings: Settings) -> str:
@@ -106,7 +115,7 @@ def open_workspace(root: Path) -> tuple[Workspace, Settings]:
     """
     remembered = root / SETTINGS_FILE
     if not remembered.exists():
-        raise NoWorkspaceError(f"expected a workspace at {root}, found no {SETTINGS_FILE}; start with `lookalike run`")
+        raise NoWorkspaceError.at(root, SETTINGS_FILE)
     try:
         settings = load_settings(*_read_remembered(remembered))
     except SettingsError as error:
@@ -121,9 +130,7 @@ def open_releases(root: Path) -> ReleaseStore:
     """
     workspace = Workspace(root, Settings())
     if not (workspace.releases.root.exists() or workspace.metadata.exists()):
-        raise NoWorkspaceError(
-            f"expected a workspace at {root}, found no {workspace.releases.root.name}; start with `lookalike run`"
-        )
+        raise NoWorkspaceError.at(root, workspace.releases.root.name)
     return workspace.releases
 
 

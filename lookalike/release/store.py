@@ -167,7 +167,8 @@ class ReleaseStore:
         """Holds the lock, with the store tidy before, and after a failure too."""
         if not self.root.is_dir():
             raise ReleaseError(
-                f"the release store must be a directory, found none at {self.root}: nothing was promoted yet"
+                f"the release store must be a directory, found none at {self.root}: nothing was promoted yet; "
+                "`lookalike promote` makes the first release"
             )
         with locked(self.root / ".lock"):
             self._tidy(keep_decision)

@@ -3,6 +3,7 @@
 import base64
 import os
 import secrets
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -251,7 +252,7 @@ def load_or_create_signing_key(path: Path) -> Ed25519PrivateKey:
 def load_signing_key(path: Path) -> Ed25519PrivateKey:
     """The private key at `path`; raises SigningKeyError as `load_or_create_signing_key` does."""
     if path.stat().st_mode & 0o077:
-        raise SigningKeyError(f"{path} must be readable by its owner only; run `chmod 600 {path}`")
+        raise SigningKeyError(f"{path} must be readable by its owner only; run `chmod 600 {shlex.quote(str(path))}`")
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it wants a password

@@ -19,6 +19,12 @@ def lookalike(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def program() -> str:
+    """How `lookalike` above calls it, as it is typed where it was called."""
+    python = Path(sys.executable)
+    return f"{python.relative_to(ROOT) if python.is_relative_to(ROOT) else python} -m lookalike"
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = """
 import sys
@@ -69,9 +75,11 @@ def test_wrong_usage_ends_with_2_and_one_line_of_why(arguments: list[str], tmp_p
 
 
 def test_a_command_without_a_workspace_says_how_to_make_one(tmp_path: Path) -> None:
-    done = lookalike("releases", "--root", str(tmp_path))
+    root = tmp_path / "my shop"
+    done = lookalike("releases", "--root", str(root))
     assert done.returncode == 2
-    told = f"expected a workspace at {tmp_path}, found no releases; start with `lookalike run`"
+    start = f"{program()} run --data FOLDER --root '{root}'"
+    told = f"expected a workspace at {root}, found no releases; start with `{start}`"
     assert done.stderr == f"error: {told} [NO_WORKSPACE]\n"
     assert done.stdout == ""
 
@@ -122,6 +130,14 @@ def test_what_the_system_refuses_is_told_by_path_and_way_out(tmp_path: Path) -> 
     assert done.returncode == 1
     told = f"{tmp_path / 'workspace.json'}: is a directory; move it away, or name a file"
     assert done.stderr == f"error: {told} [SYSTEM_REFUSED]\n"
+
+
+def test_where_nothing_was_promoted_it_says_how(tmp_path: Path) -> None:
+    (tmp_path / "releases").mkdir()
+    done = lookalike("search", __file__, "--root", str(tmp_path))
+    assert done.returncode == 1
+    told = f"nothing was promoted yet; `{program()} promote --root {tmp_path}` makes one"
+    assert done.stderr == f"error: expected a release in {tmp_path}, {told} [RELEASE_REFUSED]\n"
 
 
 def test_version_is_told() -> None:

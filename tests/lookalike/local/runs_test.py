@@ -1,6 +1,7 @@
 """What a run remembers, and by which settings a candidate is promoted; the pipelines are built and not run."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from components.candidate import CandidateFacts
 from lookalike.catalog.sources import DataError
 from lookalike.configs.settings import Settings, SettingsError, load_settings, promotion_settings
 from lookalike.local import runs
-from lookalike.local.runs import Request, promote, train
+from lookalike.local.runs import Request, find_candidate, promote, train
 from lookalike.local.workspace import Workspace, WorkspaceBusyError
 from lookalike.release.manifest import ReleaseError
+from lookalike.review.decisions import DecisionPending
 from lookalike.review.store import ReviewStoreError
 
 REQUEST = Request(source="/photos", day="f" * 64, submitted_by="Ana", config="folder", overrides=["release.keep=3"])
@@ -136,7 +138,7 @@ def test_a_run_that_failed_is_not_remembered(workspace: Workspace, pipelines: Pi
 
 
 def test_a_run_that_found_another_one_going_on_is_not_remembered(workspace: Workspace, pipelines: Pipelines) -> None:
-    with workspace.locked(), pytest.raises(WorkspaceBusyError):
+    with workspace.locked(), pytest.raises(WorkspaceBusyError, match="; wait until it ends, or take another --root"):
         run_training(workspace)
     assert remembered(workspace) is None
 
@@ -160,6 +162,20 @@ def test_a_review_that_nobody_keeps_is_told_before_anything_is_trained(
     with pytest.raises(ReviewStoreError):
         run_training(workspace)
     assert pipelines.nodes == {}
+
+
+def test_where_nothing_is_decided_yet_the_rounds_can_be_listed(
+    workspace: Workspace, pipelines: Pipelines, make_candidate: Callable[..., str]
+) -> None:
+    def refuse() -> None:
+        raise DecisionPending("said by the gate")
+
+    pipelines.ends = refuse
+    told = f"in {workspace.root}, found none yet; `lookalike review list --root {workspace.root}` shows what is still"
+    with pytest.raises(DecisionPending, match=re.escape(f"expected a decision about candidate c1 {told}")):
+        promote(workspace, Settings(), make_candidate(), lambda node: None)
+    with pytest.raises(DecisionPending, match=re.escape(f"expected a candidate c9 {told}")):
+        find_candidate(workspace, "c9")
 
 
 @pytest.fixture

@@ -150,8 +150,8 @@ def test_releases_are_opened_whatever_the_settings_are(workspace: Workspace, pus
 
 
 def test_where_neither_a_run_nor_a_release_was_there_is_no_workspace(tmp_path: Path) -> None:
-    with pytest.raises(NoWorkspaceError, match="start with `lookalike run`"):
-        open_releases(tmp_path)
+    with pytest.raises(NoWorkspaceError, match=f"start with `lookalike run --data FOLDER --root '{tmp_path}/my shop'`"):
+        open_releases(tmp_path / "my shop")
     (tmp_path / "metadata.sqlite").touch()
     assert open_releases(tmp_path).releases() == []
 

@@ -422,10 +422,10 @@ def test_a_key_is_made_once_private_and_with_its_public_half(
 
 
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "signing.pem"
+    path = tmp_path / "my shop" / "signing.pem"
     load_or_create_signing_key(path)
     path.chmod(0o644)
-    with pytest.raises(SigningKeyError, match="chmod 600"):
+    with pytest.raises(SigningKeyError, match=f"run `chmod 600 '{path}'`"):
         load_or_create_signing_key(path)
 
 
