@@ -4,8 +4,8 @@ from dataclasses import asdict
 
 import typer
 
-from lookalike.cli.app import ROOT, AsJson, Root
 from lookalike.cli.console import print_json, tell_rows
+from lookalike.cli.options import ROOT, AsJson, Root
 
 group = typer.Typer()
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from lookalike.cli.app import ROOT, AsJson, Overrides, Preset, Root, data_option, need_rooms, open_root, settings_of
 from lookalike.cli.console import print_json, say, tell, tell_next, tell_rows, watched_nodes
+from lookalike.cli.options import ROOT, AsJson, Overrides, Preset, Root, data_option, need_rooms, open_root, settings_of
 from lookalike.errors import EXIT_AWAITING_REVIEW, EXIT_REJECTED
 
 group = typer.Typer()

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lookalike.cli.app import ROOT, AsJson, Root, open_root
 from lookalike.cli.console import plain, print_json, say, tell, tell_rows
+from lookalike.cli.options import ROOT, AsJson, Root, open_root
 
 if TYPE_CHECKING:
     from lookalike.review.rounds import Answer

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from lookalike.cli.app import ROOT, AsJson, Root, data_option, need_rooms, open_root, open_store
 from lookalike.cli.console import metrics_rows, print_json, say, tell, tell_rows
+from lookalike.cli.options import ROOT, AsJson, Root, data_option, need_rooms, open_root, open_store
 
 group = typer.Typer()
 

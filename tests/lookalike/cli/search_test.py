@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lookalike.cli.app import open_store
+from lookalike.cli.options import open_store
 from lookalike.cli.search import releases
 
 
