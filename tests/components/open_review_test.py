@@ -29,7 +29,7 @@ def open_review(artifact, stored_image, tmp_path):
         np.eye(3, dtype="f4"),
         np.eye(3, dtype="f4"),
     )
-    identity = CandidateIdentity("ab" * 32, "/model", None, {"recall_at_1": 1.0})
+    identity = CandidateIdentity("ab" * 32, "/model", None, "", {"recall_at_1": 1.0})
     write_review_evidence(Path(evaluation.uri), candidate=images, baseline=None, identity=identity, max_queries=3)
     uris = {name: f"/{name}" for name in ("examples", "taxonomy", "model")}
     standard = tfx.types.standard_artifacts

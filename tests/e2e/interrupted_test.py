@@ -31,6 +31,7 @@ def unbroken(story: Any) -> Any:
     return story.shop
 
 
+@pytest.mark.slow
 def test_a_day_killed_again_and_again_ends_in_the_same_release(unbroken: Any, make_shop: Callable[..., Any]) -> None:
     shop = make_shop("killed")
     arguments = shop.run_arguments()

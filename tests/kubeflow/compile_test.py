@@ -1,7 +1,6 @@
 """Both specs as a cluster would read them: their nodes, order, commands and parameters; and one step, really run."""
 
 import argparse
-import dataclasses
 import itertools
 import json
 import os
@@ -379,8 +378,9 @@ def test_step_with_our_own_artifact_types_runs_as_in_the_cluster(promotion: Comp
 
 
 def test_human_gate_without_a_decision_ends_its_step_with_an_error(promotion: Compiled, tmp_path: Path) -> None:
-    unknown = {field.name: "" for field in dataclasses.fields(CandidateFacts)}
-    CandidateFacts(**unknown | {"candidate_id": "c-1"}).save(str(tmp_path / "candidate"))
+    places = dict.fromkeys(("model_sha256", "model_uri", "examples_uri", "taxonomy_uri", "evaluation_uri"), "")
+    facts = CandidateFacts(candidate_id="c-1", round_id=1, refusals=[], longest_side_px=64, **places)
+    facts.save(str(tmp_path / "candidate"))
     inputs = {"candidate": tmp_path / "candidate", "model": tmp_path / "model"}
     step = Step(promotion, "HumanGate", inputs, {"decision": "", "public_key": ""}, tmp_path)
 
