@@ -233,8 +233,14 @@ def _write_dead_letters(dead: list[DeadLetter], path: str) -> None:
 def _read_dead_letters(path: str) -> list[DeadLetter]:
     if not fileio.exists(path):
         return []
-    with fileio.open(path) as file:
-        return [DeadLetter.from_json(line) for line in file.read().splitlines()]
+    try:
+        with fileio.open(path) as file:
+            return [DeadLetter.from_json(line) for line in file.read().splitlines()]
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"{path} must hold what an earlier run set aside, it is damaged; delete it: only since when each image has "
+            "been set aside is lost"
+        ) from error
 
 
 def _fault(letter: DeadLetter) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tfx import v1 as tfx
@@ -14,6 +15,7 @@ from components.component import component
 from components.human_gate import check_decision
 from components.verdict import StageVerdict
 from lookalike.configs.mounts import mounted_path, output_directory
+from lookalike.documents import CandidateUnreadableError
 from lookalike.errors import UserError
 from lookalike.release import contents
 from lookalike.release.store import ReleaseStore
@@ -66,8 +68,8 @@ def ReleasePusher(
         shutil.copy(vectors / contents.EMBEDDINGS_FILE, directory)
         shutil.copy(vectors / contents.CATALOG_FILE, directory)
         shutil.copy(mounted_path(taxonomy.uri) / artifacts.TAXONOMY_FILE, directory / contents.TAXONOMY_FILE)
-        retrieval = json.loads((mounted_path(evaluation.uri) / artifacts.METRICS_FILE).read_text())
-        metrics = {"retrieval": retrieval, "index": verdict.facts}
+        retrieval = mounted_path(evaluation.uri) / artifacts.METRICS_FILE
+        metrics = {"retrieval": _read_metrics(retrieval), "index": verdict.facts}
         (directory / contents.METRICS_FILE).write_text(json.dumps(metrics, indent=2))
         (directory / contents.DECISION_FILE).write_text(decision)
         contents.write_canary(
@@ -93,3 +95,10 @@ def ReleasePusher(
     (output_directory(release.uri) / RELEASE_FILE).write_text(json.dumps(told, indent=2))
     release.set_int_custom_property("version", pushed.version)
     release.set_string_custom_property("decision_id", blessed.decision_id)
+
+
+def _read_metrics(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CandidateUnreadableError.of(path, "what was measured of the candidate", "no JSON") from error

@@ -288,3 +288,11 @@ def test_shop_facts_come_through_ingest_whole(tmp_path, draw, good_rows, ingest)
     assert (boot.currency, boot.availability, boot.categories) == ("EUR", "in_stock", (BOOT, "Sale"))
     tree = Taxonomy.from_json((tmp_path / "ingested" / "taxonomy" / "taxonomy.json").read_text())
     assert tree.leaves == (SHIRT, BOOT), "the further category is no class"
+
+
+def test_a_damaged_file_of_dead_letters_is_named_with_the_way_out(tmp_path, good_rows, ingest):
+    letters = tmp_path / "dead_letters" / ("f" * 16) / "dead_letters.jsonl"
+    letters.parent.mkdir(parents=True)
+    letters.write_text("{")
+    with pytest.raises(DataError, match=r"dead_letters\.jsonl must hold what an earlier run set aside, .* delete it"):
+        ingest(write_source(tmp_path / "source", good_rows))

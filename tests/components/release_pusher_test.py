@@ -13,6 +13,7 @@ from components.index_builder import IndexBuilder
 from components.release_pusher import IndexNotGoodEnoughError, ReleasePusher
 from components.verdict import StageVerdict
 from lookalike.catalog.product import CatalogImage
+from lookalike.documents import CandidateUnreadableError
 from lookalike.release import contents
 from lookalike.release.contents import Catalog, check_canary, read_embeddings, write_catalog
 from lookalike.release.manifest import tree_sha256
@@ -182,3 +183,10 @@ def test_full_disk_leaves_the_previous_release_serving(push, decide, store, monk
     push(second, name="third")
     assert store.current().version == 2
     assert store.current().decision_id == "decision-2"
+
+
+def test_measures_that_cannot_be_read_are_named_and_nothing_is_pushed(push, decide, store, tmp_path):
+    (tmp_path / "evaluation" / "metrics.json").write_text("{")
+    with pytest.raises(CandidateUnreadableError, match=r"metrics\.json must hold what was measured of the candidate"):
+        push(decide())
+    assert store.current() is None
