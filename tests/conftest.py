@@ -1,7 +1,11 @@
-"""What the tests of all rooms share: the environment TensorFlow is imported in, their order, the real photos."""
+"""What the tests of all rooms share: TensorFlow's environment, their order, the real photos, an object store."""
 
 import os
-from collections.abc import Generator
+import socket
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -54,3 +58,46 @@ def _needs_photos(item: pytest.Item) -> bool:
 def clothing_photos() -> Path:
     """The folder of real photos, one folder of classes for each of train, validation and test."""
     return CLOTHING
+
+
+S3_PORTS = ("s3", "master", "volume", "filer", "admin")  # each has a second one for gRPC
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A bucket on a real S3 server, SeaweedFS, which the environment names."""
+    from obstore.store import S3Store
+
+    names = [f"-{name}.port{kind}" for name in S3_PORTS for kind in ("", ".grpc")]
+    ports = [f"{name}={port}" for name, port in zip(names, free_ports(len(names)), strict=True)]
+    directory = tmp_path_factory.mktemp("s3")
+    command = [Path(sys.executable).with_name("weed"), "mini", f"-dir={directory}", "-ip=127.0.0.1", *ports]
+    # Only what the tests need, and nothing beyond this machine.
+    command += ["-ip.bind=127.0.0.1", "-webdav=false", "-admin.ui=false", "-master.telemetry=false"]
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-bucket=lookalike"]
+    with pytest.MonkeyPatch.context() as patch, (directory / "log").open("w") as log:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{ports[0].partition('=')[2]}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "key")  # the server takes these for its one user's
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        with subprocess.Popen(command, stdout=log, stderr=log) as server:
+            try:
+                store = S3Store("lookalike", client_options={"allow_http": True})
+                store.put("ready", b"")  # obstore tries again until the server is up
+                yield "s3://lookalike"
+            finally:
+                server.kill()
+
+
+@pytest.fixture
+def s3_address(s3_server: str) -> str:
+    """An address on the S3 server that no other test uses: s3://bucket/prefix."""
+    return f"{s3_server}/{os.urandom(8).hex()}"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback that nobody listens on."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]

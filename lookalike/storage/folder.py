@@ -1,5 +1,7 @@
 """What the rooms need of a place that holds files, whatever it is made of."""
 
+import errno
+import posixpath
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -34,6 +36,8 @@ class OutsideError(PermissionError):
 class Folder(Protocol):
     """Files below one address. Names are relative and '/'-separated; one that leads out raises OutsideError.
 
+    address: of the folder itself, a path or scheme://bucket/prefix.
+
     What is not there raises FileNotFoundError; what else goes wrong is an OSError that names the address.
     """
 
@@ -46,7 +50,10 @@ class Folder(Protocol):
         """A file to be read bit by bit, in bounded memory."""
 
     def files(self, below: str = "") -> Iterator[File]:
-        """Every published file below a name, however deep, sorted by name."""
+        """Every published file below a name, however deep, sorted by name.
+
+        A link is listed as the file that it stands for; reading one that leads out raises OutsideError.
+        """
 
     def children(self, below: str = "") -> list[str]:
         """The names directly below, sorted; those of folders end with '/'. [] where there is nothing."""
@@ -55,7 +62,7 @@ class Folder(Protocol):
         """A local path to write one file to, published under its name when the block ends well, else removed.
 
         Each attempt has a path of its own: a worker and its retry never write into each other's file. The last one to
-        publish stays.
+        publish stays. The path ends as the name does, for writers that go by it.
         """
 
     def read_stamped(self, name: str) -> Stamped:
@@ -64,13 +71,17 @@ class Folder(Protocol):
     def replace(self, name: str, data: bytes, stamp: str | None) -> str:
         """Writes a small file only if it is still as it was read; None: only if it is absent.
 
-        Returns the new stamp. Raises ChangedError.
+        The stamp is of the content: a file that came back to what it held counts as unchanged, so what must tell two
+        writes apart holds something of each.
+
+        Returns the new stamp. Raises ChangedError; after any other OSError the write may have happened.
         """
 
     def publish(self, directory: Path, name: str, *, last: str) -> None:
         """Takes over a finished local directory under a name that is not there yet, its file `last` at the end.
 
-        Who waits for `last` never sees a part. The directory may be gone afterwards.
+        Who waits for `last` never sees a part. The directory may be gone afterwards. What an attempt that died left
+        under the name, without `last`, is removed first. Raises FileExistsError.
         """
 
     def duplicate(self, name: str, to: str, *, last: str) -> None:
@@ -78,3 +89,17 @@ class Folder(Protocol):
 
     def remove(self, name: str, *, first: str = "") -> None:
         """Removes a file, or all files below a name, `first` before the others; nothing where nothing is."""
+
+
+def checked_name(name: str, address: str) -> str:
+    """The name in its shortest form; '' for the folder itself. Raises OutsideError, and OSError where it holds NUL."""
+    if name.startswith("/") or ".." in name.split("/"):
+        raise OutsideError(errno.EACCES, "a name must stay inside its folder", joined(address, name))
+    if "\0" in name:
+        raise OSError(errno.EINVAL, "a name must hold no NUL", joined(address, name))
+    return posixpath.normpath(name) if posixpath.normpath(name) != "." else ""
+
+
+def joined(address: str, name: str) -> str:
+    """The address of what a name means in the folder at an address."""
+    return f"{address.rstrip('/')}/{name}" if name else address
