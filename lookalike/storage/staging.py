@@ -1,0 +1,68 @@
+"""Local folders for what reads and writes paths alone, such as TensorFlow, in place of remote addresses."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from lookalike.storage.address import is_remote, local_path, open_folder
+from lookalike.storage.folder import Folder
+
+
+@contextmanager
+def fetched(address: str) -> Iterator[Path]:
+    """The folder at an address, to read from: a local one is itself, a remote one is fetched and gone in the end."""
+    if not is_remote(address):
+        yield local_path(address)
+        return
+    with _scratch(address) as directory:
+        fetch(open_folder(address), directory)
+        yield directory
+
+
+@contextmanager
+def published(address: str) -> Iterator[Path]:
+    """A folder to write to what shall be at an address, which is this writer's own.
+
+    A local one is the directory itself, made where it is missing. A remote one is a new folder, which takes the place
+    of what is at the address when the block ends well.
+    """
+    if not is_remote(address):
+        directory = local_path(address)
+        directory.mkdir(parents=True, exist_ok=True)
+        yield directory
+        return
+    with _scratch(address) as directory:
+        yield directory
+        _replace(directory, address)
+
+
+def fetch(folder: Folder, directory: Path, below: str = "") -> None:
+    """Copies what is below a name into a local directory, which is made; file by file, in bounded memory."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for file in folder.files(below):
+        path = directory / PurePosixPath(file.name).relative_to(below)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with folder.open(file.name) as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target)
+
+
+@contextmanager
+def _scratch(address: str) -> Iterator[Path]:
+    """An empty folder called like the address, for errors name it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = Path(scratch, PurePosixPath(address).name)
+        directory.mkdir()
+        yield directory
+
+
+def _replace(directory: Path, address: str) -> None:
+    parent, _, name = address.rstrip("/").rpartition("/")
+    folder = open_folder(parent)
+    folder.remove(name)  # of an attempt before: its owner alone knows the address until we say that it is done
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    if files:
+        # TFX counts the files of some artifacts, so that none can be added to mark the end: the smallest comes last.
+        last = min(files, key=lambda path: (path.stat().st_size, path))
+        folder.publish(directory, name, last=last.relative_to(directory).as_posix())
