@@ -134,7 +134,7 @@ class _Decode(beam.DoFn):
         self._longest_side_px = longest_side_px
 
     def setup(self) -> None:
-        self._decoder = GuardedDecoder(longest_side_px=self._longest_side_px)
+        self._decoder = GuardedDecoder()
         self._decoder.__enter__()
 
     def teardown(self) -> None:
@@ -143,7 +143,7 @@ class _Decode(beam.DoFn):
     def process(self, image: CatalogImage) -> Iterator[Any]:
         try:
             original = read_original(image.uri, sha256=image.sha256)
-            canonical = self._decoder.canonicalise(original, image.crop)
+            canonical = self._decoder.canonicalise(original, longest_side_px=self._longest_side_px, crop=image.crop)
         except ImageRejected as rejected:
             yield TaggedOutput("dead", DeadLetter.of(image, rejected.reason, rejected.detail))
         else:

@@ -3,15 +3,15 @@
 import base64
 import binascii
 import json
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
+import anyio
 import anyio.to_thread
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -21,7 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from lookalike.catalog.images import ImageRejected, canonicalise
+from lookalike.catalog.images import CanonicalImage, ImageRejected
 from lookalike.catalog.product import to_answer
 from lookalike.catalog.taxonomy import parse_category
 from lookalike.encoder.embedder import EmbedderUnavailable, parse_encoder_url
@@ -30,13 +30,15 @@ from lookalike.http.body_limit import BodyLimit
 from lookalike.http.headers import SecurityHeaders
 from lookalike.http.server import HttpServer
 from lookalike.release.store import ReleaseStore
+from serving.admission import BusyError, Turns
+from serving.photo_decoder import NUM_QUICK, PhotoDecoder
 from serving.searcher import CurrentRelease, Hit, LiveRelease, NoReleaseError, load_release
 from serving.subtrees import UnknownCategoryError
 
 _STATIC = Path(__file__).parent / "static"
 _PAGE_FILES = {"/": "index.html", "/search.css": "search.css", "/search.js": "search.js", "/icon.svg": "icon.svg"}
 _MAX_K = 200
-_WORKER_THREADS = 2 * (os.cpu_count() or 1)
+Answer = TypeVar("Answer")
 
 
 class RequestError(Exception):
@@ -126,7 +128,7 @@ def _parse_parameters(values: Mapping[str, Any]) -> SearchParameters:
         raise RequestError(422, "BAD_PARAMETER", field, f"{first['msg']}, got {str(first['input'])[:100]!r}") from error
 
 
-class _Stopwatch:
+class Stopwatch:
     """Milliseconds of each step, in the order they were taken."""
 
     def __init__(self) -> None:
@@ -134,28 +136,68 @@ class _Stopwatch:
         self.latency_ms: dict[str, float] = {}
 
     def lap(self, step: str) -> None:
+        """Ends a step, which began when the one before it ended."""
         now = time.perf_counter()
         self.latency_ms[step] = round(1000 * (now - self._last), 2)
         self._last = now
 
     def total(self) -> dict[str, float]:
+        """The steps, and their sum as `total`."""
         return {**self.latency_ms, "total": round(1000 * (self._last - self._started), 2)}
 
 
-def search_release(live: LiveRelease, request: SearchRequest) -> dict[str, Any]:
-    """Answers one request with one release.
+def search_release(
+    live: LiveRelease, image: CanonicalImage, parameters: SearchParameters, watch: Stopwatch
+) -> dict[str, Any]:
+    """Answers one request with one release, for an image that was decoded at the release's size.
 
-    Raises ImageRejected, UnknownCategoryError, EmbedderUnavailable.
+    Raises UnknownCategoryError, EmbedderUnavailable.
     """
-    watch = _Stopwatch()
-    image = canonicalise(request.image, longest_side_px=live.longest_side_px)
-    watch.lap("decode")
     embedding = live.embedder.embed([image.jpeg])[0]
     watch.lap("embed")
-    hits = live.searcher.search(embedding, request.parameters.k, request.parameters.category)
+    hits = live.searcher.search(embedding, parameters.k, parameters.category)
     watch.lap("search")
     results = [_describe(rank, hit, live.name) for rank, hit in enumerate(hits, start=1)]
     return {**_identify(live), "latency_ms": watch.total(), "results": results}
+
+
+class SearchDesk:
+    """Takes requests in turn, so that none waits for what another client sent, and all hold a bounded memory.
+
+    decoder: its workers are to be started before the first request.
+    """
+
+    def __init__(self, current: CurrentRelease) -> None:
+        self.decoder = PhotoDecoder()
+        self._current = current
+        # Decoding and embedding fill a core each: more at once would only take longer, all of them.
+        self._work = Turns(capacity=NUM_QUICK, max_waiting=128, max_waiting_by_client=32, max_wait_s=5)
+        self._slow = Turns(capacity=1, max_waiting=8, max_waiting_by_client=4, max_wait_s=15)
+        self._threads = anyio.CapacityLimiter(NUM_QUICK + 1)
+
+    async def search(self, request: SearchRequest, client: str) -> dict[str, Any]:
+        """Answers one request with the release that serves.
+
+        Raises BusyError, NoReleaseError, ImageRejected, and what `search_release` does.
+        """
+        live, watch = self._current.get(), Stopwatch()
+        async with self._work.turn(client):
+            image = await self._run(self.decoder.canonicalise_if_quick, request.image, live.longest_side_px)
+            if image is not None:
+                return await self._answer(live, image, request, watch)
+        async with self._slow.turn(client):
+            image = await self._run(self.decoder.canonicalise_slowly, request.image, live.longest_side_px)
+        async with self._work.turn(client):
+            return await self._answer(live, image, request, watch)
+
+    async def _answer(
+        self, live: LiveRelease, image: CanonicalImage, request: SearchRequest, watch: Stopwatch
+    ) -> dict[str, Any]:
+        watch.lap("decode")
+        return await self._run(search_release, live, image, request.parameters, watch)
+
+    async def _run(self, work: Callable[..., Answer], *arguments: object) -> Answer:
+        return await anyio.to_thread.run_sync(work, *arguments, limiter=self._threads)
 
 
 def _identify(live: LiveRelease) -> dict[str, Any]:
@@ -184,32 +226,29 @@ def describe_release(live: LiveRelease) -> dict[str, Any]:
 
 
 def create_app(current: CurrentRelease) -> FastAPI:
-    """The service over a release that may change under it; the app starts and stops following the store.
-
-    Handlers that decode, embed or search are plain functions, which FastAPI runs on worker threads.
-    """
+    """The service over a release that may change under it; the app starts and stops following the store."""
+    desk = SearchDesk(current)
 
     @asynccontextmanager
     async def follow(_app: FastAPI) -> AsyncIterator[None]:
-        # Decoding and embedding fill a core each; more threads would only hold more decoded photos at once.
-        anyio.to_thread.current_default_thread_limiter().total_tokens = _WORKER_THREADS
         current.start()
-        yield
+        with desk.decoder:
+            yield
         await run_in_threadpool(current.stop)
 
     app = FastAPI(title="Lookalike search", openapi_url=None, lifespan=follow)
     app.add_middleware(BodyLimit, error_document=_error_document)
     app.add_middleware(SecurityHeaders)
     _add_error_handlers(app)
-    _add_api(app, current)
+    _add_api(app, current, desk)
     _add_page(app)
     return app
 
 
-def _add_api(app: FastAPI, current: CurrentRelease) -> None:
+def _add_api(app: FastAPI, current: CurrentRelease, desk: SearchDesk) -> None:
     @app.post("/v1/search")
-    def search(request: Annotated[SearchRequest, Depends(parse_search_request)]) -> JSONResponse:
-        return JSONResponse(search_release(current.get(), request))
+    async def search(http: Request, request: Annotated[SearchRequest, Depends(parse_search_request)]) -> JSONResponse:
+        return JSONResponse(await desk.search(request, client=http.client.host if http.client else ""))
 
     @app.get("/v1/release")
     def release() -> JSONResponse:
@@ -254,6 +293,7 @@ def _add_error_handlers(app: FastAPI) -> None:
         ImageRejected: lambda error: (422, _error_document(error.reason.value, error.detail, "image")),
         UnknownCategoryError: lambda error: (422, _error_document("UNKNOWN_CATEGORY", str(error), "category")),
         NoReleaseError: lambda error: (503, _error_document("NO_RELEASE", str(error), "release")),
+        BusyError: lambda error: (503, _error_document("BUSY", str(error), "service")),
         EmbedderUnavailable: lambda error: (503, _error_document("ENCODER_UNAVAILABLE", str(error), "encoder")),
         RequestValidationError: lambda _error: (404, _error_document("NOT_FOUND", "no such resource", "path")),
         HTTPException: lambda error: (
@@ -271,7 +311,7 @@ async def _answer_error(
     answer: Callable[[Any], tuple[int, dict[str, Any]]], _request: Request, error: Exception
 ) -> JSONResponse:
     status, document = answer(error)
-    return JSONResponse(document, status)
+    return JSONResponse(document, status, {"Retry-After": "1"} if status == 503 else None)
 
 
 def serve(

@@ -29,6 +29,7 @@ class Reason(str, Enum):
     TOO_LARGE = "TOO_LARGE"
     TOO_SMALL = "TOO_SMALL"
     ASPECT = "ASPECT"
+    TOO_COSTLY = "TOO_COSTLY"  # a progressive JPEG of very many scans
     DECODER_CRASH = "DECODER_CRASH"
     DECODER_TIMEOUT = "DECODER_TIMEOUT"
     DECODER_MEMORY = "DECODER_MEMORY"

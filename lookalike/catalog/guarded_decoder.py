@@ -1,6 +1,6 @@
 """Decoding in a worker process, so that an image which breaks the decoder costs that image and nothing else.
 
-One worker decodes image after image; it is replaced only when it crashes, hangs or runs out of its memory.
+A worker decodes image after image; it is replaced only when it crashes, hangs or runs out of its budget.
 Parent and worker talk over a socket: a length, a JSON header, then the bytes of the image. No pickle crosses.
 """
 
@@ -9,12 +9,14 @@ import importlib
 import io
 import json
 import os
+import queue
 import resource
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -32,12 +34,30 @@ _HEADER_LENGTH = struct.Struct(">I")
 _DEFAULT_LIMITS = ImageLimits()
 _START_TIMEOUT_S = 120.0
 _EXIT_GRACE_S = 1.0
+_OUT_OF_CPU = "signal SIGPROF"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one picture may cost before its worker is ended.
+
+    cpu_s: seconds of CPU.   wall_s: seconds until the answer; longer than cpu_s, for a busy machine.
+    niceness: how far a worker stands back for others that want the processor; see nice(2).
+    """
+
+    cpu_s: float = 5.0
+    wall_s: float = 15.0
+    niceness: int = 0
+
+
+_DEFAULT_BUDGET = Budget()
 
 
 class GuardedDecoder:
     """images.canonicalise with the same arguments and exceptions, behind a process boundary.
 
-    The worker starts with the first image. Not for sharing between threads: give each its own.
+    Any number of threads may share it; each waits for one of the workers. They start with the first picture, or when
+    the block that it manages begins.
 
     decoder: dotted name of the function that decodes, called like images.canonicalise.
     """
@@ -45,52 +65,67 @@ class GuardedDecoder:
     def __init__(
         self,
         *,
-        longest_side_px: int,
+        num_workers: int = 1,
         limits: ImageLimits = _DEFAULT_LIMITS,
-        timeout_s: float = 10.0,
-        max_memory_bytes: int = 1024**3,
+        budget: Budget = _DEFAULT_BUDGET,
         decoder: str = "lookalike.catalog.images.canonicalise",
     ) -> None:
-        self._settings = _Settings(decoder, longest_side_px, limits, max_memory_bytes)
-        self._timeout_s = timeout_s
-        self._worker: _Worker | None = None
+        self._settings = _Settings(decoder, limits, budget)
+        self._workers: queue.SimpleQueue[_Worker | None] = queue.SimpleQueue()
+        self._num_workers = num_workers
+        for _ in range(num_workers):
+            self._workers.put(None)
 
-    def canonicalise(self, data: bytes, crop: Crop | None = None) -> CanonicalImage:
+    def canonicalise(self, data: bytes, *, longest_side_px: int, crop: Crop | None = None) -> CanonicalImage:
         """The canonical image of one file.
 
         Raises ImageRejected: as images.canonicalise does, or DECODER_CRASH, DECODER_TIMEOUT, DECODER_MEMORY.
         """
-        worker = self._take_worker()
-        try:
-            header, jpeg = worker.ask({"crop": crop}, data, self._timeout_s)
-            if header.get("reason") != Reason.DECODER_MEMORY:  # what is left of such a heap is not to be trusted
-                self._worker = worker
-        except TimeoutError:
-            detail = f"decoding must end within {self._timeout_s:g} s"
-            raise ImageRejected(Reason.DECODER_TIMEOUT, detail) from None
-        except _ConnectionEndedError:
-            raise ImageRejected(Reason.DECODER_CRASH, f"the decoder ended with {worker.kill()}") from None
-        finally:
-            if self._worker is None:
-                worker.kill()
+        with self._borrowed_worker() as worker:
+            try:
+                header, jpeg = worker.ask({"crop": crop, "longest_side_px": longest_side_px}, data)
+            except TimeoutError:
+                detail = f"decoding must end within {self._settings.budget.wall_s:g} s"
+                raise ImageRejected(Reason.DECODER_TIMEOUT, detail) from None
+            except _ConnectionEndedError:
+                raise self._why_ended(worker.kill()) from None
         return _parse_reply(header, jpeg)
 
-    def _take_worker(self) -> "_Worker":
-        """A live worker, no longer ours: only one whose exchange ended whole is kept for the next image."""
-        worker, self._worker = self._worker, None
-        if worker is not None and worker.is_alive():
-            return worker
+    def _why_ended(self, status: str) -> ImageRejected:
+        if status == _OUT_OF_CPU:
+            detail = f"decoding must take at most {self._settings.budget.cpu_s:g} s of CPU"
+            return ImageRejected(Reason.DECODER_TIMEOUT, detail)
+        return ImageRejected(Reason.DECODER_CRASH, f"the decoder ended with {status}")
+
+    @contextmanager
+    def _borrowed_worker(self) -> Iterator["_Worker"]:
+        """A worker that nobody else has; one whose exchange did not end whole is replaced before the next picture."""
+        worker = self._workers.get()
+        try:
+            if worker is None or not worker.is_alive():
+                worker = self._replaced(worker)
+            yield worker
+        finally:
+            self._workers.put(worker if worker is None or worker.is_sound else self._replaced(worker))
+
+    def _replaced(self, worker: "_Worker | None") -> "_Worker":
+        """A new worker, which makes itself ready while others are asked."""
         if worker is not None:
             worker.kill()
         return _Worker(self._settings)
 
     def close(self) -> None:
-        """End the worker; the next image starts another."""
-        if self._worker is not None:
-            self._worker.kill()
-            self._worker = None
+        """End the workers, after what they are asked now; the next image starts others."""
+        for _ in range(self._num_workers):
+            worker = self._workers.get()
+            if worker is not None:
+                worker.kill()
+        for _ in range(self._num_workers):
+            self._workers.put(None)
 
     def __enter__(self) -> "GuardedDecoder":
+        for _ in range(self._num_workers):
+            self._workers.put(self._replaced(self._workers.get()))
         return self
 
     def __exit__(
@@ -102,9 +137,8 @@ class GuardedDecoder:
 @dataclass(frozen=True)
 class _Settings:
     decoder: str
-    longest_side_px: int
     limits: ImageLimits
-    max_memory_bytes: int
+    budget: Budget
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -113,7 +147,7 @@ class _Settings:
     def from_json(cls, text: str) -> "_Settings":
         facts = json.loads(text)
         facts["limits"]["formats"] = tuple(facts["limits"]["formats"])
-        return cls(**{**facts, "limits": ImageLimits(**facts["limits"])})
+        return cls(facts["decoder"], ImageLimits(**facts["limits"]), Budget(**facts["budget"]))
 
 
 class _ConnectionEndedError(Exception):
@@ -158,7 +192,10 @@ class _Connection:
 
 
 class _Worker:
-    """The parent's side of one worker process."""
+    """The parent's side of one worker process.
+
+    is_sound: whether it may be asked again.
+    """
 
     def __init__(self, settings: _Settings) -> None:
         ours, theirs = socket.socketpair()
@@ -170,20 +207,35 @@ class _Worker:
                 env=_worker_environment(),
             )
         self._connection = _Connection(ours)
-        self._connection.set_timeout(_START_TIMEOUT_S)
-        try:
-            self._connection.receive()  # its first message says that imports and limits are done
-        except (TimeoutError, _ConnectionEndedError) as error:
-            raise RuntimeError(f"the decoder's worker must start, but it ended with {self.kill()}") from error
+        self._wall_s = settings.budget.wall_s
+        self._is_ready = False
+        self.is_sound = True
 
-    def ask(self, header: dict[str, Any], data: bytes, timeout_s: float) -> tuple[dict[str, Any], bytes]:
+    def ask(self, header: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         """Send one image and wait for the answer.
 
-        Raises TimeoutError; _ConnectionEndedError when the worker is dead.
+        Raises TimeoutError; _ConnectionEndedError when the worker is dead; RuntimeError when it cannot start.
         """
-        self._connection.set_timeout(timeout_s)
+        self.is_sound = False
+        self._await_ready()
+        self._connection.set_timeout(self._wall_s)
         self._connection.send(header, data)
-        return self._connection.receive()
+        answer, payload = self._connection.receive()
+        self.is_sound = (
+            answer.get("reason") != Reason.DECODER_MEMORY
+        )  # what is left of such a heap is not to be trusted
+        return answer, payload
+
+    def _await_ready(self) -> None:
+        """Waits for its first message, which says that imports and limits are done."""
+        if self._is_ready:
+            return
+        self._connection.set_timeout(_START_TIMEOUT_S)
+        try:
+            self._connection.receive()
+        except (TimeoutError, _ConnectionEndedError) as error:
+            raise RuntimeError(f"the decoder's worker must start, but it ended with {self.kill()}") from error
+        self._is_ready = True
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
@@ -218,15 +270,15 @@ def work() -> None:
     settings = _Settings.from_json(sys.argv[1])
     decode = _load(settings.decoder)
     _warm_up()
-    _set_limits(settings.max_memory_bytes)
+    _set_limits(settings)
     with socket.socket(fileno=0) as end:
         connection = _Connection(end)
-        connection.send({})
         with suppress(_ConnectionEndedError):
+            connection.send({})
             while True:
                 request, data = connection.receive()
-                with _ended_with_parent(end):
-                    header, jpeg = _answer(decode, settings, data, request["crop"])
+                with _ended_with_parent(end), _cpu_bounded(settings.budget.cpu_s):
+                    header, jpeg = _answer(decode, settings, data, request)
                 connection.send(header, jpeg)
 
 
@@ -238,15 +290,33 @@ def _load(dotted_name: str) -> Callable[..., CanonicalImage]:
 
 def _warm_up() -> None:
     """Map the libraries that decoding loads on first use, while address space has no limit yet."""
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # ImageLimits bounds the pixels
     Image.init()
     encoded = io.BytesIO()
     Image.new("RGB", (32, 32)).save(encoded, "PNG")
     canonicalise(encoded.getvalue(), longest_side_px=32)
 
 
-def _set_limits(max_memory_bytes: int) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (max_memory_bytes, max_memory_bytes))
+def _set_limits(settings: _Settings) -> None:
+    os.nice(settings.budget.niceness)
+    address_space = _address_space_bytes() + settings.limits.max_memory_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected; a gigabyte of core file is not
+
+
+def _address_space_bytes() -> int:
+    num_pages, _, _ = Path("/proc/self/statm").read_text().partition(" ")
+    return int(num_pages) * resource.getpagesize()
+
+
+@contextmanager
+def _cpu_bounded(cpu_s: float) -> Iterator[None]:
+    """Let the kernel end this process, even inside C code, after so much CPU. RLIMIT_CPU would count all pictures."""
+    signal.setitimer(signal.ITIMER_PROF, cpu_s)  # the default action of SIGPROF is to terminate
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 @contextmanager
@@ -266,20 +336,21 @@ def _ended_with_parent(end: socket.socket) -> Iterator[None]:
 
 
 def _answer(
-    decode: Callable[..., CanonicalImage], settings: _Settings, data: bytes, crop: list[float] | None
+    decode: Callable[..., CanonicalImage], settings: _Settings, data: bytes, request: dict[str, Any]
 ) -> tuple[dict[str, Any], bytes]:
     """The reply to one request: facts and JPEG, or the reason of a rejection. Any other exception is a crash."""
+    crop = request["crop"]
     try:
         image = decode(
             data,
-            longest_side_px=settings.longest_side_px,
+            longest_side_px=request["longest_side_px"],
             crop=None if crop is None else tuple(crop),
             limits=settings.limits,
         )
     except ImageRejected as rejected:
         return {"reason": rejected.reason.value, "detail": rejected.detail}, b""
     except MemoryError:
-        detail = f"decoding must fit in {settings.max_memory_bytes} bytes of address space"
+        detail = f"decoding must fit in {settings.limits.max_memory_bytes} bytes"
         return {"reason": Reason.DECODER_MEMORY.value, "detail": detail}, b""
     facts = asdict(image)
     return facts, facts.pop("jpeg")

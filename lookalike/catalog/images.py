@@ -34,6 +34,12 @@ _LOW_INFO_STD = 2.0
 # the Lanczos filter that follows hides the difference.
 _DRAFT_MARGIN = 2.0
 _WHITE = (255, 255, 255)
+# What begins and ends a JPEG's scans. In entropy-coded data FF is followed by 00 or a restart marker (T.81, B.1.1.5).
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+# Inflating and unfiltering a pixel of a PNG costs about five JPEG scans of one (Pillow 10, libjpeg-turbo 3, x86-64).
+_SCANS_OF_OTHER_FORMATS = 5
+_WEBP_BYTES_PER_PIXEL = 12  # libwebp's two canvases, and Pillow's picture
 
 _SIGNATURES = {
     "JPEG": rb"\xff\xd8\xff",
@@ -75,10 +81,16 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """What is decoded at all; checked on the header, before any pixel is."""
+    """What is decoded at all; checked on the header, before any pixel is.
+
+    max_work_px: pixels really decoded, in those of one JPEG scan; see `_work_px`. The largest photo in 15 scans fits.
+    max_memory_bytes: what decoding may take. The default holds the largest WebP, of which libwebp keeps two canvases.
+    """
 
     max_bytes: int = 25 * 1024 * 1024
     max_pixels: int = 40_000_000
+    max_work_px: int = 600_000_000
+    max_memory_bytes: int = 1024**3
     max_side_px: int = 12_000
     min_side_px: int = 16
     max_aspect: float = 20.0
@@ -165,6 +177,10 @@ def canonicalise(
     if crop is not None:
         check_crop(crop)
     image = _open(data, limits)
+    _check_pixels(*image.size, limits)
+    _check_work(
+        _work_px(image, data), limits
+    )  # before the EXIF block is asked for: of a PNG, Pillow decodes all for it
     _check_dimensions(*_upright_size(image), crop, limits)
     with _damage_rejected("whole pixel data"):
         animated = _is_animated(image)
@@ -180,7 +196,7 @@ def _open(data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
     _check_num_bytes(len(data), limits.max_bytes)
     image_format = _accepted_format(data, limits.formats)
     if image_format == "WEBP":  # libwebp reserves two canvases while opening, 2 GiB for the largest lie
-        _check_pixels(*_webp_size(data), limits)
+        _check_webp(*_webp_size(data), limits)
     with _damage_rejected(f"a whole {image_format} header"):
         return Image.open(io.BytesIO(data), formats=(image_format,))
 
@@ -208,6 +224,16 @@ def _accepted_format(data: bytes, formats: tuple[str, ...]) -> str:
     if found not in formats:
         raise ImageRejected(Reason.UNSUPPORTED_FORMAT, f"{expected}, got {found}")
     return found
+
+
+def _check_webp(width: int, height: int, limits: ImageLimits) -> None:
+    _check_pixels(width, height, limits)
+    _check_work(width * height * _SCANS_OF_OTHER_FORMATS, limits)
+    needed = width * height * _WEBP_BYTES_PER_PIXEL
+    if needed > limits.max_memory_bytes:  # libwebp fails alike when memory is short and when a file is damaged
+        raise ImageRejected(
+            Reason.DECODER_MEMORY, f"decoding must fit in {limits.max_memory_bytes} bytes, got {needed}"
+        )
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -238,7 +264,6 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _check_dimensions(width: int, height: int, crop: Crop | None, limits: ImageLimits) -> None:
-    _check_pixels(width, height, limits)
     if crop is not None:
         width, height = round(width * crop[2]), round(height * crop[3])
     shortest, longest = sorted((width, height))
@@ -257,6 +282,34 @@ def _check_pixels(width: int, height: int, limits: ImageLimits) -> None:
             f"an image must have at most {limits.max_pixels} pixels and sides of at most {limits.max_side_px} px, "
             f"got {width}×{height}",
         )
+
+
+def _check_work(work_px: int, limits: ImageLimits) -> None:
+    if work_px > limits.max_work_px:
+        raise ImageRejected(
+            Reason.TOO_COSTLY,
+            f"decoding must take at most {limits.max_work_px} pixels, each scan counted, got {work_px}: save it in "
+            "fewer scans, or smaller",
+        )
+
+
+def _work_px(image: ImageFile.ImageFile, data: bytes) -> int:
+    """What decoding costs, in pixels of one JPEG scan: each scan of a progressive one goes over the whole picture."""
+    if image.format not in ("JPEG", "MPO"):
+        return image.width * image.height * _SCANS_OF_OTHER_FORMATS
+    return image.width * image.height * _count_scans(data)
+
+
+def _count_scans(jpeg: bytes) -> int:
+    """The scans of the first picture in a JPEG file; what is appended to it (depth, video) is never decoded."""
+    num_scans, position = 0, 2
+    while found := _JPEG_MARKER.search(jpeg, position):
+        marker = found[1][0]
+        if marker == _END_OF_IMAGE:
+            break
+        num_scans += marker == _START_OF_SCAN
+        position = found.end() + int.from_bytes(jpeg[found.end() : found.end() + 2], "big")
+    return num_scans
 
 
 def _is_animated(image: ImageFile.ImageFile) -> bool:
@@ -296,8 +349,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):  # convert('RGB') would clip: 99.6 % of a 16-bit ramp turns white
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
-        return image.convert("RGB")
-    rgba = image.convert("RGBA")
+        return image if image.mode == "RGB" else image.convert("RGB")  # converting to the same mode would copy
+    rgba = image if image.mode == "RGBA" else image.convert("RGBA")
     flattened = Image.new("RGB", image.size, _WHITE)
     flattened.paste(rgba, mask=rgba.getchannel("A"))
     return flattened

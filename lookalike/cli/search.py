@@ -57,16 +57,19 @@ def search(
 ) -> None:
     """Show the products that look like a photo."""
     need_rooms()
-    from serving.search_service import SearchParameters, SearchRequest, search_release
+    from lookalike.catalog.guarded_decoder import GuardedDecoder
+    from serving.search_service import SearchParameters, Stopwatch, search_release
     from serving.searcher import load_release
 
     try:
         parameters = SearchParameters(k=k, category=category)
     except ValueError as error:
         raise typer.BadParameter(f"--category must be a path such as 'Clothing > Tops', got {category!r}") from error
-    release = _release(root)
-    request = SearchRequest(image.read_bytes(), parameters)
-    found = search_release(load_release(release), request)
+    live, watch = load_release(_release(root)), Stopwatch()
+    with GuardedDecoder() as decoder:
+        canonical = decoder.canonicalise(image.read_bytes(), longest_side_px=live.longest_side_px)
+    watch.lap("decode")
+    found = search_release(live, canonical, parameters, watch)
     if as_json:
         return print_json(found)
     shown = ("rank", "score", "product_id", "category", "title")

@@ -49,10 +49,11 @@ def read_queries(source: str, longest_side_px: int) -> Queries:
     """
     found = open_source(source, window_spans=1)
     rows = []
-    with GuardedDecoder(longest_side_px=longest_side_px) as decoder:
+    with GuardedDecoder() as decoder:
         for row in found.rows:
             try:
-                jpeg = decoder.canonicalise(read_original(row.uri, sha256=row.sha256), row.crop).jpeg
+                original = read_original(row.uri, sha256=row.sha256)
+                jpeg = decoder.canonicalise(original, longest_side_px=longest_side_px, crop=row.crop).jpeg
             except ImageRejected:
                 continue
             rows.append(replace(row, jpeg=jpeg, canonical_sha256=hashlib.sha256(jpeg).hexdigest()))

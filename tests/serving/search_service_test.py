@@ -10,6 +10,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from lookalike.encoder.embedder import EmbedderUnavailable, EncoderUrlError, InP
 from lookalike.http.server import HttpServer, PortBusyError
 from lookalike.release.store import Release, ReleaseStore
 from serving import model_server, search_service
+from serving.admission import BusyError, Turns
 from serving.searcher import CurrentRelease, LiveRelease, Searcher, load_release
+from tests.bench.hostile_pictures import progressive_of_many_scans
 
 PRODUCTS_IN_CATALOG = 8
 
@@ -103,6 +106,33 @@ def test_answer_tells_release_latency_and_product(client: httpx.Client, photo: b
         "attributes": {"fit": "slim"},
     }
     assert first["score"] == pytest.approx(1, abs=1e-4)
+
+
+def test_hostile_photo_is_refused_with_a_reason_and_a_healthy_one_answered(client: httpx.Client, photo: bytes) -> None:
+    hostile = progressive_of_many_scans(3000, 3000, 400)
+    with ThreadPoolExecutor(8) as senders:
+        sent = [senders.submit(post_form, client, hostile) for _ in range(4)]
+        assert post_form(client, photo).status_code == 200
+    for answer in (future.result() for future in sent):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "TOO_COSTLY")
+
+
+def test_photo_that_is_slow_to_decode_is_answered_like_another(client: httpx.Client) -> None:
+    stream = io.BytesIO()
+    Image.radial_gradient("L").convert("RGB").resize((2400, 2400)).save(stream, "PNG")
+    assert post_form(client, stream.getvalue(), k=2).json()["results"][0]["rank"] == 1
+
+
+def test_who_comes_when_too_many_wait_is_told_to_come_again(
+    client: httpx.Client, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object) -> None:
+        raise BusyError("the line is full")
+
+    monkeypatch.setattr(Turns, "_take", full)
+    answer = post_form(client, photo)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["error"]["code"] == "BUSY"
 
 
 def test_three_ways_to_send_an_image_agree(client: httpx.Client, photo: bytes) -> None:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from lookalike.catalog.dead_letters import Reason
-from lookalike.catalog.guarded_decoder import GuardedDecoder
+from lookalike.catalog.guarded_decoder import Budget, GuardedDecoder
 from lookalike.catalog.images import ImageLimits, ImageRejected, canonicalise
 
 FAULTY_DECODER = """
@@ -28,6 +29,10 @@ def decode(data, **options):
         time.sleep(60)
     if fault == b"hold":  # hangs in C code that keeps the interpreter lock
         sum(range(10**12))
+    if fault == b"work":
+        ends = time.process_time() + 0.2
+        while time.process_time() < ends:
+            pass
     if fault == b"alloc":
         bytearray(2 * 1024**3)
     if fault == b"print":
@@ -55,25 +60,27 @@ def faulty(tmp_path_factory):
     (folder / "faulty_decoder.py").write_text(FAULTY_DECODER)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
-        with GuardedDecoder(longest_side_px=48, timeout_s=1.5, decoder="faulty_decoder.decode") as decoder:
+        with GuardedDecoder(budget=Budget(wall_s=1.5), decoder="faulty_decoder.decode") as decoder:
             yield decoder
 
 
 def test_result_equals_decoding_in_process(jpeg):
     crop = (0.1, 0.2, 0.5, 0.7)
-    with GuardedDecoder(longest_side_px=48) as decoder:
-        assert decoder.canonicalise(jpeg) == canonicalise(jpeg, longest_side_px=48)
-        assert decoder.canonicalise(jpeg, crop) == canonicalise(jpeg, longest_side_px=48, crop=crop)
+    with GuardedDecoder() as decoder:
+        assert decoder.canonicalise(jpeg, longest_side_px=48) == canonicalise(jpeg, longest_side_px=48)
+        assert decoder.canonicalise(jpeg, longest_side_px=48, crop=crop) == canonicalise(
+            jpeg, longest_side_px=48, crop=crop
+        )
 
 
 def test_rejections_equal_those_in_process(jpeg):
     limits = ImageLimits(formats=("JPEG",), max_bytes=100_000)
-    with GuardedDecoder(longest_side_px=48, limits=limits) as decoder:
+    with GuardedDecoder(limits=limits) as decoder:
         for data in (b"", b"<html>", jpeg[:-2], b"GIF89a" + bytes(20), jpeg + bytes(100_000)):
             with pytest.raises(ImageRejected) as there:
                 canonicalise(data, longest_side_px=48, limits=limits)
             with pytest.raises(ImageRejected) as here:
-                decoder.canonicalise(data)
+                decoder.canonicalise(data, longest_side_px=48)
             assert (here.value.reason, here.value.detail) == (there.value.reason, there.value.detail)
 
 
@@ -89,38 +96,102 @@ def test_rejections_equal_those_in_process(jpeg):
     ],
 )
 def test_faulty_decoder_costs_one_image(faulty, jpeg, fault, reason, words):
-    good = faulty.canonicalise(b"        " + jpeg)
+    good = faulty.canonicalise(b"        " + jpeg, longest_side_px=48)
     with pytest.raises(ImageRejected, match=words) as rejected:
-        faulty.canonicalise(fault.ljust(8) + jpeg)
+        faulty.canonicalise(fault.ljust(8) + jpeg, longest_side_px=48)
     assert rejected.value.reason is reason
-    assert faulty.canonicalise(b"        " + jpeg) == good
+    assert faulty.canonicalise(b"        " + jpeg, longest_side_px=48) == good
 
 
 def test_output_of_the_decoder_cannot_be_taken_for_an_answer(faulty, jpeg):
-    assert faulty.canonicalise(b"print   " + jpeg).width == 48
+    assert faulty.canonicalise(b"print   " + jpeg, longest_side_px=48).width == 48
 
 
-def worker_pid(decoder):
-    return decoder._worker._process.pid
+def worker_pids():
+    """The children of this process, whichever thread started them."""
+    tasks = Path("/proc/self/task").iterdir()
+    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+
+
+def only_worker(before):
+    [pid] = worker_pids() - before
+    return pid
 
 
 def test_one_worker_serves_many_images(jpeg):
-    with GuardedDecoder(longest_side_px=48) as decoder:
-        decoder.canonicalise(jpeg)
-        first = worker_pid(decoder)
+    before = worker_pids()
+    with GuardedDecoder() as decoder:
+        decoder.canonicalise(jpeg, longest_side_px=48)
+        first = only_worker(before)
         for _ in range(5):
-            decoder.canonicalise(jpeg)
+            decoder.canonicalise(jpeg, longest_side_px=48)
             with pytest.raises(ImageRejected):
-                decoder.canonicalise(b"")
-        assert worker_pid(decoder) == first
+                decoder.canonicalise(b"", longest_side_px=48)
+        assert only_worker(before) == first
 
 
 def test_worker_killed_between_images_costs_no_image(jpeg):
-    with GuardedDecoder(longest_side_px=48) as decoder:
-        decoder.canonicalise(jpeg)
-        os.kill(worker_pid(decoder), signal.SIGKILL)
-        decoder._worker._process.wait()
-        assert decoder.canonicalise(jpeg).width == 48
+    before = worker_pids()
+    with GuardedDecoder() as decoder:
+        decoder.canonicalise(jpeg, longest_side_px=48)
+        first = only_worker(before)
+        os.kill(first, signal.SIGKILL)
+        while is_running(first):
+            time.sleep(0.01)
+        assert decoder.canonicalise(jpeg, longest_side_px=48).width == 48
+
+
+def test_closed_decoder_leaves_no_worker(jpeg):
+    before = worker_pids()
+    with GuardedDecoder(num_workers=2) as decoder:
+        decoder.canonicalise(jpeg, longest_side_px=48)
+        assert len(worker_pids() - before) == 2
+    assert worker_pids() == before
+
+
+@pytest.fixture
+def faulty_module(tmp_path, monkeypatch):
+    (tmp_path / "faulty_decoder.py").write_text(FAULTY_DECODER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return "faulty_decoder.decode"
+
+
+def test_picture_that_takes_too_much_cpu_is_ended_by_its_cpu_and_not_by_the_clock(faulty_module, jpeg):
+    with GuardedDecoder(budget=Budget(cpu_s=0.2, wall_s=60), decoder=faulty_module) as decoder:
+        with pytest.raises(ImageRejected, match=r"at most 0\.2 s of CPU") as rejected:
+            decoder.canonicalise(b"hold    " + jpeg, longest_side_px=48)
+        assert rejected.value.reason is Reason.DECODER_TIMEOUT
+        assert decoder.canonicalise(b"        " + jpeg, longest_side_px=48).width == 48
+
+
+def test_cpu_is_counted_for_each_picture_alone(faulty_module, jpeg):
+    with GuardedDecoder(budget=Budget(cpu_s=0.5, wall_s=60), decoder=faulty_module) as decoder:
+        for _ in range(4):  # 0.8 s in all
+            assert decoder.canonicalise(b"work    " + jpeg, longest_side_px=48).width == 48
+
+
+def test_picture_of_one_thread_does_not_wait_for_that_of_another(faulty_module, jpeg):
+    budget, before = Budget(wall_s=20), worker_pids()
+    with (
+        GuardedDecoder(num_workers=2, budget=budget, decoder=faulty_module) as decoder,
+        ThreadPoolExecutor() as threads,
+    ):
+        hanging = threads.submit(decoder.canonicalise, b"hang    " + jpeg, longest_side_px=48)
+        for _ in range(3):
+            assert decoder.canonicalise(b"        " + jpeg, longest_side_px=48).width == 48
+        assert not hanging.done()
+        for pid in worker_pids() - before:
+            os.kill(pid, signal.SIGKILL)
+        with pytest.raises(ImageRejected, match="SIGKILL"):
+            hanging.result()
+
+
+def test_each_thread_gets_the_answer_to_its_own_picture():
+    sides = range(20, 60)
+    pictures = [encode(Image.new("RGB", (side, 40)), "PNG") for side in sides]
+    with GuardedDecoder(num_workers=2) as decoder, ThreadPoolExecutor(8) as threads:
+        widths = threads.map(lambda data: decoder.canonicalise(data, longest_side_px=99).width, pictures)
+        assert list(widths) == list(sides)
 
 
 def test_interrupted_exchange_never_answers_the_next_image(faulty, jpeg):
@@ -128,26 +199,28 @@ def test_interrupted_exchange_never_answers_the_next_image(faulty, jpeg):
         raise KeyboardInterrupt
 
     previous = signal.signal(signal.SIGALRM, interrupt)
-    faulty.canonicalise(b"        " + jpeg)
+    faulty.canonicalise(b"        " + jpeg, longest_side_px=48)
     signal.setitimer(signal.ITIMER_REAL, 0.1)
     with pytest.raises(KeyboardInterrupt):
-        faulty.canonicalise(b"hang    " + jpeg)
+        faulty.canonicalise(b"hang    " + jpeg, longest_side_px=48)
     signal.signal(signal.SIGALRM, previous)
     with pytest.raises(ImageRejected) as rejected:
-        faulty.canonicalise(b"        <html>")
+        faulty.canonicalise(b"        <html>", longest_side_px=48)
     assert rejected.value.reason is Reason.NOT_IMAGE
 
 
 def test_decoder_that_cannot_start_stops_the_run(jpeg):
-    decoder = GuardedDecoder(longest_side_px=48, decoder="no_such_module.decode")
-    with pytest.raises(RuntimeError, match="must start, but it ended with exit status 1"):
-        decoder.canonicalise(jpeg)
+    with (
+        GuardedDecoder(decoder="no_such_module.decode") as decoder,
+        pytest.raises(RuntimeError, match="must start, but it ended with exit status 1"),
+    ):
+        decoder.canonicalise(jpeg, longest_side_px=48)
 
 
 def test_largest_accepted_photo_fits_in_the_memory_limit():
     largest = encode(Image.new("RGB", (8000, 5000)), "PNG", compress_level=1)
-    with GuardedDecoder(longest_side_px=48) as decoder:
-        assert decoder.canonicalise(largest).width == 48
+    with GuardedDecoder() as decoder:
+        assert decoder.canonicalise(largest, longest_side_px=48).width == 48
 
 
 def is_running(pid):
@@ -159,15 +232,20 @@ def is_running(pid):
 
 PARENT = """
 import sys
-from lookalike.catalog.guarded_decoder import GuardedDecoder
+from pathlib import Path
+from lookalike.catalog.guarded_decoder import Budget, GuardedDecoder
 from lookalike.catalog.images import ImageRejected
-decoder = GuardedDecoder(longest_side_px=48, timeout_s=100, decoder="faulty_decoder.decode")
+from lookalike.catalog.guarded_decoder import Budget
+def worker_pids():
+    return [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+decoder = GuardedDecoder(budget=Budget(cpu_s=100, wall_s=100), decoder="faulty_decoder.decode")
 try:
-    decoder.canonicalise(b"")
+    decoder.canonicalise(b"", longest_side_px=48)
 except ImageRejected:
     pass
-print(decoder._worker._process.pid, flush=True)
-decoder.canonicalise(sys.argv[1].encode().ljust(8)) if sys.argv[1] != "idle" else input()
+[worker] = worker_pids()
+print(worker, flush=True)
+decoder.canonicalise(sys.argv[1].encode().ljust(8), longest_side_px=48) if sys.argv[1] != "idle" else input()
 """
 
 
