@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +27,7 @@ from lookalike.catalog.taxonomy import parse_category
 from lookalike.encoder.embedder import EmbedderUnavailable, parse_encoder_url
 from lookalike.errors import kind_of
 from lookalike.http.body_limit import BodyLimit
+from lookalike.http.connections import ConnectionLimits
 from lookalike.http.headers import SecurityHeaders
 from lookalike.http.server import HttpServer
 from lookalike.release.store import ReleaseStore
@@ -263,8 +264,20 @@ def _add_api(app: FastAPI, current: CurrentRelease, desk: SearchDesk) -> None:
         headers = {"Cache-Control": "public, max-age=31536000, immutable"}
         return Response(catalog.thumbnail(row), media_type="image/jpeg", headers=headers)
 
+    _add_health(app, current)
+
+
+def create_health_app(current: CurrentRelease) -> FastAPI:
+    """What an orchestrator asks, for a port that no traffic can fill."""
+    app = FastAPI(title="Lookalike health", openapi_url=None)
+    _add_error_handlers(app)
+    _add_health(app, current)
+    return app
+
+
+def _add_health(app: FastAPI, current: CurrentRelease) -> None:
     # Not on a worker thread, so that it answers while all of them are busy.
-    @app.get("/healthz")
+    @app.api_route("/healthz", methods=["GET", "HEAD"])
     async def healthz() -> JSONResponse:
         try:
             live = current.get()
@@ -314,17 +327,45 @@ async def _answer_error(
     return JSONResponse(document, status, {"Retry-After": "1"} if status == 503 else None)
 
 
+class SearchServer:
+    """The running service: the port that everybody asks, and one for health alone, on a thread of its own."""
+
+    def __init__(self, traffic: HttpServer, health: HttpServer) -> None:
+        self._traffic = traffic
+        self._health = health
+        self.url, self.port, self.health_url = traffic.url, traffic.port, health.url
+
+    def start(self) -> None:
+        """Returns once requests are accepted."""
+        self._health.start()
+        self._traffic.start()
+
+    def stop(self) -> None:
+        """Refuses new requests at once and returns when those under way are answered; health answers until then."""
+        self._traffic.stop()
+        self._health.stop()
+
+    def __enter__(self) -> "SearchServer":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
+
+
 def serve(
     store_root: Path,
     *,
     host: str = "127.0.0.1",
     port: int = 8080,
+    health_port: int = 0,
+    proxies: Sequence[str] = (),
     encoder_url: str | None = None,
     poll_interval_s: float = 2.0,
-) -> HttpServer:
+) -> SearchServer:
     """Starts the service on a store's current release, and on those that follow, until `stop`.
 
-    port: 0 takes a free one; the handle tells which.
+    port, health_port: 0 takes a free one; the handle tells which.
+    proxies: addresses of reverse proxies; see http.connections.
     encoder_url: grpc://host:port of a TF Serving; None runs the encoder in this process.
 
     Returns once connections are accepted; /healthz answers 200 when the first release is warm.
@@ -334,6 +375,9 @@ def serve(
         parse_encoder_url(encoder_url)
     load = partial(load_release, encoder_url=encoder_url)
     current = CurrentRelease(ReleaseStore(store_root), poll_interval_s=poll_interval_s, load=load)
-    server = HttpServer(create_app(current), host=host, port=port)
+    server = SearchServer(
+        HttpServer(create_app(current), host=host, port=port, limits=ConnectionLimits(proxies=proxies)),
+        HttpServer(create_health_app(current), host=host, port=health_port),
+    )
     server.start()
     return server

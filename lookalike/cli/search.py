@@ -18,6 +18,11 @@ def serve(
     root: Root = ROOT,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the search service.")] = 8080,
+    health_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of /healthz alone, for probes.")] = 8081,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="Address of a reverse proxy: not bounded in connections, believed in whom it asks for."),
+    ] = None,
     encoder: Annotated[str, typer.Option(help="grpc://host:port of a TF Serving; in process when left out.")] = "",
 ) -> None:
     """Serve search on the current release, and on those that follow, until Ctrl-C."""
@@ -25,8 +30,15 @@ def serve(
     from lookalike.http.server import serve_until_signal
     from serving.search_service import serve as start
 
-    server = start(open_store(root).root, host=host, port=port, encoder_url=encoder or None)
-    say(escape(f"Search page and API: {server.url}   (Ctrl-C stops it)"))
+    server = start(
+        open_store(root).root,
+        host=host,
+        port=port,
+        health_port=health_port,
+        proxies=proxy or (),
+        encoder_url=encoder or None,
+    )
+    say(escape(f"Search page and API: {server.url}   health: {server.health_url}/healthz   (Ctrl-C stops it)"))
     serve_until_signal(server)
 
 

@@ -1,7 +1,8 @@
-"""A bound on request bodies: how long they may be, and how slowly they may come."""
+"""A bound on request bodies: how long they may be, how slowly they may come, and how much of them is held at once."""
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -53,11 +54,56 @@ class _BodyTooLargeError(Exception):
     pass
 
 
+class _NoRoomError(Exception):
+    pass
+
+
+class BodyBudget:
+    """How many bytes of bodies are held at once, of all clients and of one. For one event loop."""
+
+    def __init__(self, max_bytes: int = 96 * 2**20, max_bytes_by_client: int = 24 * 2**20) -> None:
+        self._max_bytes = max_bytes
+        self._max_bytes_by_client = max_bytes_by_client
+        self._held: Counter[str] = Counter()
+
+    def take(self, client: str, num_bytes: int) -> bool:
+        """Whether so many bytes more may be held; then they count until they are given back."""
+        num_held = self._held.total() + num_bytes
+        if num_held > self._max_bytes or self._held[client] + num_bytes > self._max_bytes_by_client:
+            return False
+        self._held[client] += num_bytes
+        return True
+
+    def give_back(self, client: str, num_bytes: int) -> None:
+        """Ends what `take` began."""
+        self._held[client] -= num_bytes
+        if not self._held[client]:
+            del self._held[client]
+
+
+@dataclass
+class _Share:
+    """What one body holds of a budget."""
+
+    budget: BodyBudget
+    client: str
+    num_bytes: int = 0
+
+    def grow(self, num_bytes: int) -> None:
+        if not self.budget.take(self.client, num_bytes):
+            raise _NoRoomError
+        self.num_bytes += num_bytes
+
+    def end(self) -> None:
+        self.budget.give_back(self.client, self.num_bytes)
+
+
 class BodyLimit:
     """ASGI middleware that reads the whole body before the app runs: 413 over the limit, 400 when it comes too slowly.
 
-    Nothing is decoded, and no worker thread is held, for a body that is refused. `error_document(code, text)` is
-    the JSON of a refusal, in the app's own shape.
+    503 when more bodies are held than the budget allows; a body counts until its request is answered. Nothing is
+    decoded, and no worker thread is held, for a body that is refused. `error_document(code, text)` is the JSON of a
+    refusal, in the app's own shape.
 
     Too slow is a plain 400, which a browser hands to the page. After a 408 it sends the whole body again, unasked, and
     so it does when a connection that it has used before ends without an answer: Chromium three times, either way.
@@ -70,19 +116,30 @@ class BodyLimit:
         error_document: Callable[[str, str], Any],
         max_bytes: int = MAX_BODY_BYTES,
         pace: Pace = Pace(),
+        budget: BodyBudget | None = None,
     ):
         self._app = app
         self._error_document = error_document
         self._max_bytes = max_bytes
         self._pace = pace
+        self._budget = budget or BodyBudget()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        share = _Share(self._budget, (scope.get("client") or ("", 0))[0])
         try:
-            body = await self._read(receive)
+            await self._answer(share, scope, receive, send)
+        finally:
+            share.end()
+
+    async def _answer(self, share: _Share, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await self._read(receive, share)
+        except _NoRoomError:
+            await self._refuse(send, 503, "BUSY", "too much is being sent at once: send it again later")
         except _BodyTooLargeError:
             text = f"the request body must be at most {self._max_bytes} bytes, got more"
             await self._refuse(send, 413, "BODY_TOO_LARGE", text)
@@ -92,13 +149,13 @@ class BodyLimit:
             if body is not None:
                 await self._app(scope, _Replay(body, receive), send)
 
-    async def _read(self, receive: Receive) -> bytes | None:
+    async def _read(self, receive: Receive, share: _Share) -> bytes | None:
         """The body, or None when the client went away before it was complete.
 
         What is over the limit is read and thrown away, up to a point: closing a connection with unread data would
         reset it, and the client would often never see the refusal.
 
-        Raises TimeoutError when it falls behind the pace.
+        Raises TimeoutError when it falls behind the pace, _NoRoomError when too much is held already.
         """
         body, num_bytes, more = bytearray(), 0, True
         arrival = Arrival(self._pace, time.monotonic())
@@ -111,6 +168,7 @@ class BodyLimit:
             arrival.note(len(chunk), time.monotonic())
             num_bytes += len(chunk)
             if num_bytes <= self._max_bytes:
+                share.grow(len(chunk))
                 body += chunk
             more = message.get("more_body", False)
         if num_bytes > self._max_bytes:
@@ -128,6 +186,7 @@ class BodyLimit:
         body = json.dumps(self._error_document(code, text)).encode()
         # A rest of the body may be unread, so the connection cannot carry another request.
         headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+        headers += [(b"retry-after", b"1")] if status == 503 else []
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

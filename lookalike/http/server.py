@@ -6,16 +6,18 @@ import signal
 import socket
 import threading
 import time
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from lookalike.errors import EXIT_USAGE, UserError
+from lookalike.http.connections import BoundedConnection, ConnectionLimits
 
 _DRAIN_TIMEOUT_S = 20
-_MAX_CONNECTIONS = 256
 _START_TIMEOUT_S = 30.0
+_DEFAULT_LIMITS = ConnectionLimits()
 
 
 class PortBusyError(UserError, code="PORT_BUSY"):
@@ -27,9 +29,12 @@ class ListenAddressError(UserError, code="BAD_LISTEN_ADDRESS", exit_status=EXIT_
 
 
 class HttpServer:
-    """An ASGI app served by uvicorn on a thread of its own; `stop` drains requests under way."""
+    """An ASGI app served by uvicorn on a thread of its own; `stop` drains requests under way.
 
-    def __init__(self, app: ASGIApp, *, host: str, port: int):
+    What the limits call a proxy is believed when it says whose request it passes on (X-Forwarded-For).
+    """
+
+    def __init__(self, app: ASGIApp, *, host: str, port: int, limits: ConnectionLimits = _DEFAULT_LIMITS):
         """Binds at once, so that an address which cannot be had is known here; port 0 takes a free one.
 
         Raises PortBusyError, ListenAddressError.
@@ -37,11 +42,14 @@ class HttpServer:
         self._socket = bind_socket(host, port)
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://{join_address(host, self.port)}"
+        connection: Any = partial(BoundedConnection, limits=limits)
         config = uvicorn.Config(
             app,
+            http=connection,
             log_level="warning",
             server_header=False,
-            limit_concurrency=_MAX_CONNECTIONS,
+            forwarded_allow_ips=list(limits.proxies),
+            timeout_keep_alive=limits.idle_s,
             timeout_graceful_shutdown=_DRAIN_TIMEOUT_S,
         )
         self._server = uvicorn.Server(config)

@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,18 @@ def test_who_comes_when_too_many_wait_is_told_to_come_again(
     answer = post_form(client, photo)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert answer.json()["error"]["code"] == "BUSY"
+
+
+def test_health_answers_on_its_own_port_while_traffic_fills_the_other(store_root: Path) -> None:
+    with search_service.serve(store_root, port=0, poll_interval_s=0.05) as server, ExitStack() as held:
+        with httpx.Client(base_url=server.url) as http:
+            wait_until_ready(http)
+        for _ in range(100):
+            held.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        assert httpx.get(f"{server.health_url}/healthz").json()["status"] == "ready"
+        head = httpx.head(f"{server.health_url}/healthz")
+        assert (head.status_code, head.content) == (200, b"")
+        assert httpx.post(f"{server.health_url}/v1/search").status_code == 404
 
 
 def test_three_ways_to_send_an_image_agree(client: httpx.Client, photo: bytes) -> None:

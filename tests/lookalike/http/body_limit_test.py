@@ -2,8 +2,10 @@
 
 import select
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -13,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from lookalike.http.body_limit import Arrival, BodyLimit, Pace
+from lookalike.http.body_limit import Arrival, BodyBudget, BodyLimit, Pace
 from lookalike.http.server import HttpServer
 
 PACE = Pace(pause_s=0.5, min_bytes_per_s=40, window_s=0.6)
@@ -131,3 +133,34 @@ def test_client_that_leaves_early_reaches_nothing(server: HttpServer, seen: list
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\nonly this")
     assert httpx.post(server.url, content=b"next").text == "read"
     assert seen[before:] == [b"next"]
+
+
+def test_bodies_are_bounded_together_and_by_client() -> None:
+    budget = BodyBudget(max_bytes=100, max_bytes_by_client=60)
+    assert budget.take("a", 60)
+    assert not budget.take("a", 1)
+    assert budget.take("b", 40)
+    assert not budget.take("c", 1)
+    budget.give_back("a", 60)
+    assert budget.take("c", 60)
+
+
+def test_body_counts_until_its_request_is_answered() -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold(_request: Request) -> PlainTextResponse:
+        entered.set()
+        leave.wait(10)
+        return PlainTextResponse("held")
+
+    app = Starlette(routes=[Route("/", hold, methods=["POST"])])
+    app.add_middleware(BodyLimit, error_document=lambda code, _text: code, budget=BodyBudget(100, 100))
+    with HttpServer(app, host="127.0.0.1", port=0) as server, ThreadPoolExecutor() as threads:
+        server.start()
+        first = threads.submit(httpx.post, server.url, content=b"a" * 80)
+        entered.wait(10)
+        refused = httpx.post(server.url, content=b"b" * 30)
+        assert (refused.status_code, refused.json(), refused.headers["retry-after"]) == (503, "BUSY", "1")
+        leave.set()
+        assert first.result().text == "held"
+        assert httpx.post(server.url, content=b"c" * 90).text == "held"
