@@ -12,7 +12,7 @@ from PIL import Image
 from components import image_example_gen
 from components.tf_examples import read_images
 from lookalike.catalog.dead_letters import DataError, DeadLetter, Reason
-from lookalike.catalog.guarded_decoder import GuardedDecoder
+from lookalike.catalog.guarded_decoder import Budget, GuardedDecoder
 from lookalike.catalog.images import recipe
 from lookalike.catalog.taxonomy import Taxonomy
 
@@ -131,7 +131,7 @@ def test_an_image_that_breaks_the_decoder_costs_that_image_alone(
         "    return canonicalise(data, **options)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    faulty = functools.partial(GuardedDecoder, decoder="faulty_decoder.decode", timeout_s=2.0)
+    faulty = functools.partial(GuardedDecoder, decoder="faulty_decoder.decode", budget=Budget(wall_s=2.0))
     monkeypatch.setattr(image_example_gen, "GuardedDecoder", faulty)
     rows = [(f"{fault}.jpg", draw(200) + fault.encode(), {}) for fault in ("crash", "hang", "alloc")]
     ingested = ingest(write_source(tmp_path / "source", good_rows + rows))
