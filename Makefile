@@ -34,7 +34,7 @@ demo: setup ## the whole way on a drawn catalogue, into ./demo
 	$(RUN) lookalike demo --root ./demo
 
 bench: setup ## the benchmarks, a table on standard output
-	$(RUN) python tests/bench/run.py
+	$(RUN) python -m tests.bench.run
 
 format: setup ## rewrite what `make check` would complain about
 	$(RUN) ruff format .

@@ -66,10 +66,14 @@ class BodyBudget:
         self._max_bytes_by_client = max_bytes_by_client
         self._held: Counter[str] = Counter()
 
+    def has_room(self, client: str, num_bytes: int) -> bool:
+        """Whether so many bytes more may be held now."""
+        num_held = self._held.total() + num_bytes
+        return num_held <= self._max_bytes and self._held[client] + num_bytes <= self._max_bytes_by_client
+
     def take(self, client: str, num_bytes: int) -> bool:
         """Whether so many bytes more may be held; then they count until they are given back."""
-        num_held = self._held.total() + num_bytes
-        if num_held > self._max_bytes or self._held[client] + num_bytes > self._max_bytes_by_client:
+        if not self.has_room(client, num_bytes):
             return False
         self._held[client] += num_bytes
         return True
@@ -93,6 +97,11 @@ class _Share:
         if not self.budget.take(self.client, num_bytes):
             raise _NoRoomError
         self.num_bytes += num_bytes
+
+    def check_room(self, num_announced: int) -> None:
+        """A body that cannot come whole is refused before it comes; others may still take its room meanwhile."""
+        if not self.budget.has_room(self.client, num_announced):
+            raise _NoRoomError
 
     def end(self) -> None:
         self.budget.give_back(self.client, self.num_bytes)
@@ -137,6 +146,7 @@ class BodyLimit:
 
     async def _answer(self, share: _Share, scope: Scope, receive: Receive, send: Send) -> None:
         try:
+            share.check_room(min(_announced_bytes(scope), self._max_bytes))
             body = await self._read(receive, share)
         except _NoRoomError:
             await self._refuse(send, 503, "BUSY", "too much is being sent at once: send it again later")
@@ -186,9 +196,15 @@ class BodyLimit:
         body = json.dumps(self._error_document(code, text)).encode()
         # A rest of the body may be unread, so the connection cannot carry another request.
         headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+        headers += [(b"content-length", str(len(body)).encode())]
         headers += [(b"retry-after", b"1")] if status == 503 else []
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+def _announced_bytes(scope: Scope) -> int:
+    """What the headers say of the body; 0 where they say nothing. The server holds a client to it."""
+    return next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
 
 
 class _Replay:

@@ -164,3 +164,15 @@ def test_body_counts_until_its_request_is_answered() -> None:
         leave.set()
         assert first.result().text == "held"
         assert httpx.post(server.url, content=b"c" * 90).text == "held"
+
+
+def test_body_that_cannot_come_whole_is_refused_before_it_comes() -> None:
+    budget = BodyBudget(max_bytes=100, max_bytes_by_client=100)
+    budget.take("somebody else", 60)
+    app = Starlette()
+    app.add_middleware(BodyLimit, error_document=lambda code, _text: code, budget=budget)
+    with HttpServer(app, host="127.0.0.1", port=0) as server:
+        server.start()
+        answer = raw_request(server, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert answer.endswith(b'"BUSY"')
