@@ -10,19 +10,22 @@ def run(scene: Callable[[], Awaitable[None]]) -> None:
     anyio.run(scene)
 
 
-def lined_up(turns: Turns, clients: str, worked: list[str], hold_s: float = 0) -> Callable[[], Awaitable[None]]:
-    """All clients ask at once, in this order; `worked` tells in which order they had their turns."""
-
-    async def work(client: str) -> None:
-        async with turns.turn(client):
-            worked.append(client)
-            await anyio.sleep(hold_s)
+def lined_up(turns: Turns, clients: str, worked: list[str]) -> Callable[[], Awaitable[None]]:
+    """All clients ask in this order before the first one ends; `worked` tells in which order they had their turns."""
 
     async def scene() -> None:
+        everyone_asked = anyio.Event()
+
+        async def work(client: str) -> None:
+            async with turns.turn(client):
+                worked.append(client)
+                await everyone_asked.wait()
+
         async with anyio.create_task_group() as group:
             for client in clients:
                 group.start_soon(work, client)
-                await anyio.lowlevel.checkpoint()
+                await anyio.wait_all_tasks_blocked()
+            everyone_asked.set()
 
     return scene
 
@@ -33,7 +36,7 @@ def turns_of(capacity: int = 1, waiting: int = 100, by_client: int = 100, wait_s
 
 def test_clients_take_turns_however_many_requests_each_has_in_line() -> None:
     worked: list[str] = []
-    run(lined_up(turns_of(), "aaaaabbc", worked, hold_s=0.001))
+    run(lined_up(turns_of(), "aaaaabbc", worked))
     assert "".join(worked) == "aabcabaa"  # the first one found nobody at work
 
 

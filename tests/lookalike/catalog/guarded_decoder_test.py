@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +176,8 @@ def test_picture_of_one_thread_does_not_wait_for_that_of_another(faulty_module, 
         GuardedDecoder(num_workers=2, budget=budget, decoder=faulty_module) as decoder,
         ThreadPoolExecutor() as threads,
     ):
+        warm_up = [threads.submit(decoder.canonicalise, b"work    " + jpeg, longest_side_px=48) for _ in range(2)]
+        wait(warm_up)  # now both workers have started, and the kill below meets one at its picture
         hanging = threads.submit(decoder.canonicalise, b"hang    " + jpeg, longest_side_px=48)
         for _ in range(3):
             assert decoder.canonicalise(b"        " + jpeg, longest_side_px=48).width == 48
