@@ -17,6 +17,7 @@ SCHEMA_FILE = "schema.pbtxt"
 TAXONOMY_FILE = "taxonomy.json"
 METRICS_FILE = "metrics.json"
 QUERIES_FILE = "queries.npy"
+MIN_RECALL = "min_recall_at_10"  # fact of the index's verdict: the limit it was held against
 
 
 class Taxonomy(Artifact):

@@ -54,6 +54,12 @@ def evaluate(
         found.append(index.search(query[None], k).ids[0])
         latencies_s.append(time.perf_counter() - start)
     recall = neighbour_recall(exact.score(queries, gallery, np.stack(found)), truth.scores, k)
-    facts = {"recall_at_10": recall, "num_queries": len(queries), "num_items": len(gallery), "kind": index.spec.kind}
+    facts = {
+        "recall_at_10": recall,
+        artifacts.MIN_RECALL: min_recall,
+        "num_queries": len(queries),
+        "num_items": len(gallery),
+        "kind": index.spec.kind,
+    }
     reason = f"recall@10 against exact search at least {min_recall:.3f}, got {recall:.3f} on {len(queries)} queries"
     return StageVerdict(recall >= min_recall, [reason], facts | latency_percentiles_ms(latencies_s))

@@ -6,7 +6,6 @@ from tfx import v1 as tfx
 
 from components import artifacts
 from components.component import component
-from lookalike.configs.mounts import mounted_path
 from lookalike.configs.settings import ReleaseSettings
 from lookalike.release.store import ReleaseStore
 
@@ -18,4 +17,4 @@ def ReleasePruner(
     release_store: tfx.dsl.components.Parameter[str],
 ) -> None:
     """Leaves the newest releases and the one that serves; `release` is what it waits for."""
-    ReleaseStore(mounted_path(release_store)).prune(ReleaseSettings(**json.loads(settings)).keep)
+    ReleaseStore(release_store).prune(ReleaseSettings(**json.loads(settings)).keep)

@@ -19,6 +19,7 @@ from lookalike.documents import CandidateUnreadableError
 from lookalike.errors import UserError
 from lookalike.release import contents
 from lookalike.release.store import ReleaseStore
+from lookalike.retrieval.scann_index import ScannIndex
 
 RELEASE_FILE = "release.json"
 CANARY_QUERIES = 100
@@ -62,6 +63,8 @@ def ReleasePusher(
         raise IndexNotGoodEnoughError("; ".join(verdict.reasons))
     vectors = mounted_path(embeddings.uri)
 
+    min_recall = verdict.facts[artifacts.MIN_RECALL]
+
     def build(directory: Path, version: int) -> None:
         shutil.copytree(encoder_dir, directory / "encoder" / str(version))
         shutil.copytree(mounted_path(index.uri), directory / contents.INDEX_DIRECTORY)
@@ -77,9 +80,9 @@ def ReleasePusher(
             np.load(vectors / artifacts.QUERIES_FILE, allow_pickle=False)[:CANARY_QUERIES],
             contents.read_embeddings(vectors / contents.EMBEDDINGS_FILE),
         )
+        _check_canary(directory, min_recall)
 
-    store = ReleaseStore(mounted_path(release_store))
-    pushed = store.push(
+    pushed = ReleaseStore(release_store).push(
         build,
         decision_id=blessed.decision_id,
         facts={
@@ -89,12 +92,20 @@ def ReleasePusher(
             "examples_uri": facts.examples_uri,
             "longest_side_px": facts.longest_side_px,
             "simulated": blessed.simulated,
+            contents.MIN_RECALL_FACT: min_recall,
         },
     )
     told = {"version": pushed.version, "manifest_sha256": pushed.manifest.sha256, "decision_id": blessed.decision_id}
     (output_directory(release.uri) / RELEASE_FILE).write_text(json.dumps(told, indent=2))
     release.set_int_custom_property("version", pushed.version)
     release.set_string_custom_property("decision_id", blessed.decision_id)
+
+
+def _check_canary(directory: Path, min_recall: float) -> None:
+    """As every server will ask before it serves: what fails there must not be pushed. Raises ReleaseError."""
+    index = ScannIndex.load(directory / contents.INDEX_DIRECTORY)
+    embeddings = contents.read_embeddings(directory / contents.EMBEDDINGS_FILE)
+    contents.check_canary(directory / contents.CANARY_FILE, index.search, embeddings, min_recall=min_recall)
 
 
 def _read_metrics(path: Path) -> Any:

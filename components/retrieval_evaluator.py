@@ -78,7 +78,7 @@ def RetrievalEvaluator(
 def _find_release(reference: str) -> Path:
     """The directory of a release. Raises ReleaseError where there is another one by now."""
     directory, sha256 = split_reference(reference)
-    found = read_manifest(mounted_path(directory)).sha256
+    found = read_manifest(directory).sha256
     if sha256 not in ("", found):
         raise ReleaseError(f"{directory} must be the release of manifest {sha256[:12]}, got {found[:12]}: run again")
     return mounted_path(directory)

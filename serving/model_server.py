@@ -2,11 +2,16 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 
 from lookalike.http.server import HttpServer, bind_socket, join_address
+from lookalike.release.cache import DEFAULT_CACHE
+from lookalike.release.manifest import ReleaseError
+from lookalike.storage.address import is_remote
+from serving.encoder_mirror import EncoderMirror
 from serving.predict_grpc import create_grpc_server
 from serving.predict_rest import create_rest_app
 from serving.saved_model_runtime import ModelVersions
@@ -27,8 +32,10 @@ class ModelServer:
         rest_port: int,
         poll_interval_s: float,
         num_threads: int,
+        mirror: EncoderMirror | None = None,
     ):
         self._models = models
+        self._mirror = mirror
         self._poll_interval_s = poll_interval_s
         self._stopping = threading.Event()
         self._follower = threading.Thread(target=self._follow, name="model-versions", daemon=True)
@@ -41,7 +48,7 @@ class ModelServer:
 
     def start(self) -> None:
         """Loads what is there, then opens both ports and follows the directory."""
-        self._models.refresh()
+        self._look()
         self._grpc.start()
         self._http.start()
         self._follower.start()
@@ -62,10 +69,20 @@ class ModelServer:
 
     def _follow(self) -> None:
         while not self._stopping.wait(self._poll_interval_s):
-            try:
-                self._models.refresh()
-            except OSError as error:  # a file system that is away for a moment must not end the thread
-                log.warning("cannot look for new versions: %s", error)
+            self._look()
+
+    def _look(self) -> None:
+        """A store or a file system that is away for a moment ends nothing: what is loaded goes on."""
+        if self._mirror is not None:
+            _try_to(self._mirror.refresh)
+        _try_to(self._models.refresh)
+
+
+def _try_to(refresh: Callable[[], None]) -> None:
+    try:
+        refresh()
+    except (OSError, ReleaseError) as error:
+        log.warning("cannot look for new versions: %s", error)
 
 
 def _open_grpc_port(server: grpc.Server, host: str, port: int) -> int:
@@ -76,7 +93,7 @@ def _open_grpc_port(server: grpc.Server, host: str, port: int) -> int:
 
 
 def serve(
-    base_path: Path,
+    base_path: Path | str,
     model_name: str,
     grpc_port: int = 8500,
     rest_port: int = 8501,
@@ -85,10 +102,12 @@ def serve(
     max_versions: int = 2,
     poll_interval_s: float = 2.0,
     num_threads: int = 4,
+    cache_directory: Path = DEFAULT_CACHE,
 ) -> ModelServer:
     """Serves the newest versions below a directory until `stop`.
 
-    base_path: holds one SavedModel per integer directory name; new ones are loaded while serving.
+    base_path: holds one SavedModel per integer directory name; new ones are loaded while serving. Of an object store,
+      the newest are fetched into cache_directory.
     grpc_port, rest_port: 0 takes a free one; the handle tells which.
     max_versions: how many of the newest stay available, the latest being the default. Two, so that a client that
       still asks for the last release's version is answered while it changes over.
@@ -96,7 +115,10 @@ def serve(
 
     Raises PortBusyError, ListenAddressError.
     """
-    models = ModelVersions(model_name, base_path, max_versions=max_versions)
+    mirror = None
+    if is_remote(str(base_path)):
+        mirror = EncoderMirror(str(base_path), cache_directory, max_versions=max_versions)
+    models = ModelVersions(model_name, mirror.directory if mirror else Path(base_path), max_versions=max_versions)
     server = ModelServer(
         models,
         host=host,
@@ -104,6 +126,7 @@ def serve(
         rest_port=rest_port,
         poll_interval_s=poll_interval_s,
         num_threads=num_threads,
+        mirror=mirror,
     )
     server.start()
     return server

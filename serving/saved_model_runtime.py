@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
+from lookalike.release.manifest import MANIFEST_FILE, verify
 from serving.file_states import FileStates, read_file_states
 
 log = logging.getLogger(__name__)
@@ -268,6 +269,7 @@ class ModelVersions:
             return None
         self._statuses[version] = VersionStatus(version, State.LOADING, attempts=attempts)
         try:
+            _check_files(directory)
             model = LoadedModel(version, directory)
             model.warm_up()
         except Exception as error:  # noqa: BLE001 - whatever a damaged model raises, the others keep serving
@@ -283,6 +285,15 @@ class ModelVersions:
         for version, status in list(self._statuses.items()):
             if status.problem and version not in directories:
                 del self._statuses[version], self._files[version]
+
+
+def _check_files(directory: Path) -> None:
+    """Holds an encoder of a release against its own manifest; a SavedModel of another origin has none.
+
+    Raises ReleaseError naming the file.
+    """
+    if (directory / MANIFEST_FILE).is_file():
+        verify(directory)
 
 
 def _version_directories(base_path: Path) -> Iterator[tuple[int, Path]]:

@@ -30,6 +30,7 @@ from lookalike.http.body_limit import BodyLimit
 from lookalike.http.connections import ConnectionLimits
 from lookalike.http.headers import SecurityHeaders
 from lookalike.http.server import HttpServer
+from lookalike.release.cache import DEFAULT_CACHE
 from lookalike.release.store import ReleaseStore
 from serving.admission import BusyError, Turns
 from serving.photo_decoder import NUM_QUICK, PhotoDecoder
@@ -353,13 +354,14 @@ class SearchServer:
 
 
 def serve(
-    store_root: Path,
+    store: Path | str,
     *,
     host: str = "127.0.0.1",
     port: int = 8080,
     health_port: int = 0,
     proxies: Sequence[str] = (),
     encoder_url: str | None = None,
+    cache_directory: Path = DEFAULT_CACHE,
     poll_interval_s: float = 2.0,
 ) -> SearchServer:
     """Starts the service on a store's current release, and on those that follow, until `stop`.
@@ -367,14 +369,15 @@ def serve(
     port, health_port: 0 takes a free one; the handle tells which.
     proxies: addresses of reverse proxies; see http.connections.
     encoder_url: grpc://host:port of a TF Serving; None runs the encoder in this process.
+    cache_directory: where releases of an object store are fetched to.
 
     Returns once connections are accepted; /healthz answers 200 when the first release is warm.
     Raises PortBusyError, ListenAddressError; EncoderUrlError for an encoder_url of another form.
     """
     if encoder_url is not None:
         parse_encoder_url(encoder_url)
-    load = partial(load_release, encoder_url=encoder_url)
-    current = CurrentRelease(ReleaseStore(store_root), poll_interval_s=poll_interval_s, load=load)
+    load = partial(load_release, encoder_url=encoder_url, cache_directory=cache_directory)
+    current = CurrentRelease(ReleaseStore(store), poll_interval_s=poll_interval_s, load=load)
     server = SearchServer(
         HttpServer(create_app(current), host=host, port=port, limits=ConnectionLimits(proxies=proxies)),
         HttpServer(create_health_app(current), host=host, port=health_port),

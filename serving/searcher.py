@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +18,12 @@ from lookalike.catalog.product import CatalogImage
 from lookalike.catalog.taxonomy import parse_category
 from lookalike.encoder.embedder import Embedder, EmbedderUnavailable, open_embedder
 from lookalike.release import contents
+from lookalike.release.cache import DEFAULT_CACHE, ReleaseCache
 from lookalike.release.contents import Catalog
 from lookalike.release.store import Release, ReleaseStore
 from lookalike.retrieval import exact
 from lookalike.retrieval.scann_index import ScannIndex
+from lookalike.storage.address import is_remote, open_folder
 from serving.file_states import read_file_states
 from serving.subtrees import Rows, Subtrees, row_numbers
 
@@ -73,7 +76,9 @@ class Searcher:
         """
         index = ScannIndex.load(release.directory / contents.INDEX_DIRECTORY)
         embeddings = contents.read_embeddings(release.directory / contents.EMBEDDINGS_FILE)
-        contents.check_canary(release.directory / contents.CANARY_FILE, index.search, embeddings)
+        # Releases of 0.2.0 and before state no limit: theirs was this.
+        min_recall = release.manifest.facts.get(contents.MIN_RECALL_FACT, 0.95)
+        contents.check_canary(release.directory / contents.CANARY_FILE, index.search, embeddings, min_recall=min_recall)
         return cls(index, embeddings, Catalog.open(release.directory / contents.CATALOG_FILE))
 
     @property
@@ -181,13 +186,17 @@ class NoReleaseError(Exception):
     """Nothing can be searched yet."""
 
 
-def load_release(release: Release, encoder_url: str | None = None) -> LiveRelease:
+def load_release(
+    release: Release, encoder_url: str | None = None, cache_directory: Path = DEFAULT_CACHE
+) -> LiveRelease:
     """Verifies and opens a release and answers a first query with it, so that no user waits for what loads late.
+
+    cache_directory: where a release of an object store is fetched to.
 
     Raises ReleaseError when a file is not as pushed, EmbedderUnavailable when its encoder's server is away, ValueError
     when its parts do not fit together.
     """
-    release.verify()
+    release = ReleaseCache(cache_directory / "releases").verified(release)
     searcher, embedder = Searcher.open(release), open_embedder(encoder_url, release.encoder_directory, release.version)
     live = LiveRelease(release, searcher, embedder, _longest_side_px(release))
     embedding = live.embedder.embed([_grey_jpeg(live.longest_side_px)])[0]
@@ -220,9 +229,16 @@ class _Failures:
 
         Raises OSError where they change while they are looked at.
         """
-        of = (_identity(release), read_file_states(release.directory))
+        of = (_identity(release), _file_states(release))
         if of != self._of:
             self._of, self.problems = of, []
+
+
+def _file_states(release: Release) -> object:
+    """What changes when the files of a release do; an object store tells sizes alone."""
+    if is_remote(release.address):
+        return tuple(open_folder(release.address).files())
+    return read_file_states(release.directory)
 
 
 def _identity(release: Release) -> tuple[int, str]:
@@ -300,7 +316,7 @@ class CurrentRelease:
         if self._live is None:
             return ""
         serving = f"release {self._live.release.version} keeps serving"
-        return f"{self._store.root} must name the release that serves, it names none any more: restore it; {serving}"
+        return f"{self._store.address} must name the release that serves, it names none any more: restore it; {serving}"
 
     def _load_unless_given_up(self, release: Release) -> None:
         self._failures.look_at(release)

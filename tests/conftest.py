@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -58,6 +58,18 @@ def _needs_photos(item: pytest.Item) -> bool:
 def clothing_photos() -> Path:
     """The folder of real photos, one folder of classes for each of train, validation and test."""
     return CLOTHING
+
+
+@pytest.fixture(scope="session")
+def build_release() -> Callable[[Path, int], None]:
+    """Fills a directory with the least that a release may hold."""
+
+    def build(directory: Path, version: int) -> None:
+        encoder = directory / "encoder" / str(version)
+        encoder.mkdir(parents=True)
+        (encoder / "saved_model.pb").write_bytes(b"a model")
+
+    return build
 
 
 S3_PORTS = ("s3", "master", "volume", "filer", "admin")  # each has a second one for gRPC

@@ -97,7 +97,7 @@ def promote(
     release = promotion.release
     told = {
         "version": release.version,
-        "directory": str(release.directory),
+        "directory": release.address,
         "decision": release.decision_id,
         "simulated": release.manifest.facts["simulated"],
         "worked": list(promotion.run.worked),

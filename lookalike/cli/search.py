@@ -9,12 +9,22 @@ from rich.markup import escape
 
 from lookalike.cli.console import metrics_rows, print_json, say, tell, tell_rows
 from lookalike.cli.options import ROOT, AsJson, Root, data_option, need_rooms, open_root, open_store
+from lookalike.errors import UserError
 
 group = typer.Typer()
 
 
+Store = Annotated[
+    str, typer.Option(help="Address of another release store, such as s3://bucket/releases; the root's when left out.")
+]
+Cache = Annotated[
+    Path | None, typer.Option(help="Directory for releases of an object store; ~/.cache/lookalike when left out.")
+]
+
+
 @group.command()
 def serve(
+    *,
     root: Root = ROOT,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the search service.")] = 8080,
@@ -24,19 +34,23 @@ def serve(
         typer.Option(help="Address of a reverse proxy: not bounded in connections, believed in whom it asks for."),
     ] = None,
     encoder: Annotated[str, typer.Option(help="grpc://host:port of a TF Serving; in process when left out.")] = "",
+    store: Store = "",
+    cache: Cache = None,
 ) -> None:
     """Serve search on the current release, and on those that follow, until Ctrl-C."""
     need_rooms()
     from lookalike.http.server import serve_until_signal
+    from lookalike.release.cache import DEFAULT_CACHE
     from serving.search_service import serve as start
 
     server = start(
-        open_store(root).root,
+        store or open_store(root).address,
         host=host,
         port=port,
         health_port=health_port,
         proxies=proxy or (),
         encoder_url=encoder or None,
+        cache_directory=cache or DEFAULT_CACHE,
     )
     say(escape(f"Search page and API: {server.url}   health: {server.health_url}/healthz   (Ctrl-C stops it)"))
     serve_until_signal(server)
@@ -48,13 +62,18 @@ def serve_model(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the gRPC API.")] = 8500,
     rest_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the REST API.")] = 8501,
+    store: Store = "",
+    cache: Cache = None,
 ) -> None:
     """Serve the encoder by TF Serving's gRPC and REST API, as a stock tensorflow/serving would."""
     need_rooms()
     from lookalike.http.server import serve_until_signal
+    from lookalike.release.cache import DEFAULT_CACHE
     from serving.model_server import serve as start
 
-    server = start(open_store(root).root / "encoder", "encoder", grpc_port, rest_port, host=host)
+    encoders = f"{store or open_store(root).address}/encoder"
+    cache_directory = cache or DEFAULT_CACHE
+    server = start(encoders, "encoder", grpc_port, rest_port, host=host, cache_directory=cache_directory)
     say(escape(f"gRPC {server.grpc_address}, REST {server.rest_url}   (Ctrl-C stops it)"))
     serve_until_signal(server)
 
@@ -138,12 +157,29 @@ def releases(root: Root = ROOT, as_json: AsJson = False) -> None:
 @group.command()
 def rollback(
     to: Annotated[int | None, typer.Option("--to", help="Version; the one before when left out.")] = None,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Take later encoders away at once: requests under way may fail.")
+    ] = False,
     root: Root = ROOT,
     as_json: AsJson = False,
 ) -> None:
     """Let an earlier release serve again."""
-    release = open_store(root).rollback(to)
-    tell({"version": release.version, "directory": str(release.directory)}, as_json, title="Serving now")
+    store = open_store(root)
+    drain_s = 0 if no_wait else _drain_s(root)
+    if drain_s:
+        say(f"Rolling back; servers have {drain_s:g} s to change over (release.drain_s), --no-wait leaves them none.")
+    release = store.rollback(to, drain_s=drain_s)
+    tell({"version": release.version, "directory": release.address}, as_json, title="Serving now")
+
+
+def _drain_s(root: Path) -> float:
+    """As the root's settings say; a rollback does not fail for want of them."""
+    from lookalike.configs.settings import ReleaseSettings
+
+    try:
+        return open_root(root)[1].release.drain_s
+    except UserError:
+        return ReleaseSettings().drain_s
 
 
 def _release(root: Path) -> Any:

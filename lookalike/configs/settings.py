@@ -125,6 +125,7 @@ class ReleaseSettings:
     """The release store."""
 
     keep: Annotated[int, Field(ge=2)] = 5  # the newest releases, and the one that serves
+    drain_s: Annotated[float, Field(ge=0, le=3600)] = 30  # in which servers change over, before a rollback ends
 
 
 @dataclass(frozen=True, config=STRICT)

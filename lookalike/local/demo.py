@@ -113,7 +113,7 @@ def _review(workspace: Workspace, settings: Settings, training: Training) -> Non
 def _search(workspace: Workspace, wild: Sequence[CatalogImage], num_searches: int) -> list[Answer]:
     """Asks the service itself, over HTTP."""
     step = max(1, len(wild) // num_searches)
-    with serve(workspace.releases.root, port=0) as server:
+    with serve(workspace.releases.address, port=0) as server:
         _wait_until_ready(server.url)
         return [_ask(server.url, image) for image in wild[::step][:num_searches]]
 

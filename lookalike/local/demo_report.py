@@ -11,8 +11,8 @@ import jinja2
 from PIL import Image, ImageDraw, ImageFont
 
 from lookalike.catalog.product import CatalogImage
-from lookalike.release.durable import replace_file
 from lookalike.retrieval.metrics import METRICS
+from lookalike.storage.local import replace_file
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 

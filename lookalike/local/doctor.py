@@ -26,6 +26,7 @@ from lookalike.local.metadata import open_metadata
 from lookalike.local.workspace import SETTINGS_FILE, Workspace, open_workspace, read_baseline
 from lookalike.release.ledger import Ledger
 from lookalike.release.manifest import ReleaseError, verify
+from lookalike.release.store import RELEASES
 from lookalike.review.decisions import load_signing_key
 from lookalike.review.evidence import EVIDENCE_FILE, read_evidence
 from lookalike.review.overview import list_rounds
@@ -134,7 +135,7 @@ def _workspace(places: Workspace) -> Iterator[Finding]:
     yield _look("review database", _review, workspace)
     yield _look("review/signing.key", _signing_key, workspace)
     yield _look("releases/CURRENT", _current, workspace)
-    ledger = Ledger(workspace.releases.root)
+    ledger = workspace.releases.ledger
     yield _look("releases/history.jsonl", _history, ledger)
     yield _look("releases/.last_version", _last_version, ledger)
     for directory in _releases(workspace):
@@ -312,7 +313,7 @@ def _signing_key(workspace: Workspace) -> str:
 
 
 def _current(workspace: Workspace) -> str:
-    pointer = Ledger(workspace.releases.root).current()
+    pointer = workspace.releases.ledger.current()
     if pointer is None:
         return "none promoted yet"
     try:
@@ -348,7 +349,7 @@ def _check_before(what: str, read: Callable[[], object]) -> None:
 
 
 def _releases(workspace: Workspace) -> list[Path]:
-    directory = workspace.releases.root / "releases"
+    directory = Path(workspace.releases.address, RELEASES)
     return sorted(directory.iterdir(), key=lambda path: (len(path.name), path.name)) if directory.is_dir() else []
 
 

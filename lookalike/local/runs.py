@@ -240,6 +240,6 @@ def _places(workspace: Workspace) -> Places:
         artifacts=str(workspace.artifacts),
         checkpoints=str(workspace.checkpoints),
         dead_letters=str(workspace.dead_letters),
-        releases=str(workspace.releases.root),
+        releases=workspace.releases.address,
         review_database=workspace.review_database,
     )

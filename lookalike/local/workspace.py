@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from lookalike.configs.settings import Settings, SettingsError, load_settings
 from lookalike.errors import EXIT_USAGE, UserError
 from lookalike.local.days import day_key
-from lookalike.release.durable import replace_file
 from lookalike.release.store import ReleaseStore, is_there
 from lookalike.review.store import open_store
+from lookalike.storage.local import replace_file
 
 SETTINGS_FILE = "workspace.json"
 
@@ -129,8 +129,9 @@ def open_releases(root: Path) -> ReleaseStore:
     Raises NoWorkspaceError: neither a run nor a release has been there.
     """
     workspace = Workspace(root, Settings())
-    if not (workspace.releases.root.exists() or workspace.metadata.exists()):
-        raise NoWorkspaceError.at(root, workspace.releases.root.name)
+    releases = Path(workspace.releases.address)
+    if not (releases.exists() or workspace.metadata.exists()):
+        raise NoWorkspaceError.at(root, releases.name)
     return workspace.releases
 
 

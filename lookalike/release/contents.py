@@ -27,6 +27,8 @@ TAXONOMY_FILE = "taxonomy.json"
 METRICS_FILE = "metrics.json"
 DECISION_FILE = "decision.json"
 CANARY_FILE = "canary.npz"
+MIN_RECALL_FACT = "min_canary_recall"
+"""Of a release's manifest: what its index must find of the canary; the limit that its gate had."""
 
 _REQUIRED = ("image_id", "product_id", "category", "thumbnail")
 _ARROW = {Kind.TEXTS: pa.list_(pa.string()), Kind.ATTRIBUTES: pa.string()}  # attributes: one JSON object
@@ -183,7 +185,7 @@ def check_canary(
     search: Callable[[FloatMatrix, int], Neighbours],
     embeddings: FloatMatrix,
     *,
-    min_recall: float = 0.95,
+    min_recall: float,
 ) -> float:
     """Asks an index the stored queries, and compares what it finds with the stored exact neighbours.
 

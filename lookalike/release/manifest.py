@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lookalike.errors import UserError
+from lookalike.storage.address import is_remote, local_path, open_folder
+from lookalike.storage.folder import joined
 
 MANIFEST_FILE = "manifest.json"
 
@@ -43,14 +45,19 @@ def write_manifest(directory: Path, facts: Mapping[str, Any]) -> Manifest:
     return read_manifest(directory)
 
 
-def read_manifest(directory: Path) -> Manifest:
-    """Reads a manifest without checking the files it lists (`verify` does). Raises ReleaseError."""
-    path = directory / MANIFEST_FILE
+def read_manifest(release: Path | str) -> Manifest:
+    """Reads the manifest at a release's address without checking the files it lists (`verify` does).
+
+    Raises ReleaseError.
+    """
+    address = str(release)
+    if not is_remote(address) and local_path(address).is_symlink():
+        raise ReleaseError(f"{address} must be a folder of its own, got a link: put what it leads to in its place")
     try:
-        data = path.read_bytes()
+        data = open_folder(address).read(MANIFEST_FILE)
     except FileNotFoundError:
-        raise ReleaseError(f"a release must hold {MANIFEST_FILE}, not found in {directory}") from None
-    content = _content(path, data)
+        raise ReleaseError(f"a release must hold {MANIFEST_FILE}, not found in {address}") from None
+    content = _content(joined(address, MANIFEST_FILE), data)
     return Manifest(content["facts"], content["files"], hashlib.sha256(data).hexdigest())
 
 
@@ -101,7 +108,7 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _content(path: Path, data: bytes) -> dict[str, Any]:
+def _content(path: str, data: bytes) -> dict[str, Any]:
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):

@@ -184,6 +184,12 @@ class LocalFolder:
             return path.lstat().st_size
 
 
+def replace_file(path: Path, text: str) -> None:
+    """Gives a file new contents in one step: readers see the old or the new, never a part."""
+    with LocalFolder(str(path.parent)).writing(path.name) as staging:
+        staging.write_text(text, encoding="utf-8")
+
+
 def sweep(folder: Folder) -> None:
     """Removes what writers that were killed left behind in a folder, and nobody sees.
 

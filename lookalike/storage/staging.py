@@ -2,12 +2,14 @@
 
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from lookalike.storage.address import is_remote, local_path, open_folder
 from lookalike.storage.folder import Folder
+from lookalike.storage.local import STAGING_PREFIX, LocalFolder
 
 
 @contextmanager
@@ -36,6 +38,24 @@ def published(address: str) -> Iterator[Path]:
     with _scratch(address) as directory:
         yield directory
         _replace(directory, address)
+
+
+@contextmanager
+def workplace(folder: Folder) -> Iterator[Path]:
+    """An empty local directory of this attempt alone, to be filled and published; gone when the block ends.
+
+    That of a local folder lies on its file system, so that publishing is a rename; `sweep` removes what a kill left.
+    """
+    if not isinstance(folder, LocalFolder):
+        with _scratch(folder.address) as directory:
+            yield directory
+        return
+    directory = local_path(folder.address) / f"{STAGING_PREFIX}{uuid.uuid4().hex}"
+    directory.mkdir(parents=True)  # with the rights of any new folder, unlike tempfile's
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def fetch(folder: Folder, directory: Path, below: str = "") -> None:

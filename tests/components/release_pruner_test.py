@@ -6,15 +6,11 @@ from lookalike.release.store import ReleaseStore
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path, build_release):
     """Four releases, of which the first serves again."""
     made = ReleaseStore(tmp_path / "store")
     for number in range(1, 5):
-        made.push(
-            lambda directory, version: (directory / "encoder" / str(version)).mkdir(parents=True),
-            decision_id=f"decision-{number}",
-            facts={},
-        )
+        made.push(build_release, decision_id=f"decision-{number}", facts={})
     made.rollback(1)
     return made
 
@@ -25,7 +21,7 @@ def prune(artifact, store):
         ReleasePruner.test_call(
             release=artifact(artifacts.Release, "release"),
             settings=settings,
-            release_store=str(store.root),
+            release_store=store.address,
         )
         return [release.version for release in store.releases()]
 

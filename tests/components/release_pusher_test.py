@@ -16,12 +16,13 @@ from lookalike.catalog.product import CatalogImage
 from lookalike.documents import CandidateUnreadableError
 from lookalike.release import contents
 from lookalike.release.contents import Catalog, check_canary, read_embeddings, write_catalog
-from lookalike.release.manifest import tree_sha256
+from lookalike.release.manifest import ReleaseError, tree_sha256
 from lookalike.release.store import ReleaseStore
+from lookalike.retrieval.exact import Neighbours
 from lookalike.retrieval.scann_index import ScannIndex
 from lookalike.review.decisions import DecisionExpired, DecisionInvalid, DecisionPending, DecisionRejected
 
-FINE = StageVerdict(True, ["fine"], {"recall_at_10": 1.0})
+FINE = StageVerdict(True, ["fine"], {"recall_at_10": 1.0, "min_recall_at_10": 0.9})
 
 
 def unit_vectors(count, seed):
@@ -86,6 +87,7 @@ def test_a_blessed_candidate_becomes_the_release_that_serves(push, decide, store
         "examples_uri": "/examples",
         "longest_side_px": 48,
         "simulated": False,
+        "min_canary_recall": 0.9,
     }
     told = json.loads((Path(pushed.uri) / "release.json").read_text())
     assert told == {"version": 1, "manifest_sha256": release.manifest.sha256, "decision_id": "decision-1"}
@@ -93,7 +95,7 @@ def test_a_blessed_candidate_becomes_the_release_that_serves(push, decide, store
     assert tree_sha256(release.encoder_directory) == tree_sha256(encoder_dir)
     assert (release.directory / "decision.json").read_text() == decision
     metrics = json.loads((release.directory / "metrics.json").read_text())
-    assert metrics == {"retrieval": {"split": "test"}, "index": {"recall_at_10": 1.0}}
+    assert metrics == {"retrieval": {"split": "test"}, "index": FINE.facts}
     assert json.loads((release.directory / "taxonomy.json").read_text()) == {"leaves": ["Shirt"]}
 
 
@@ -107,7 +109,7 @@ def test_the_release_answers_by_its_own_files_alone(push, decide, store, tmp_pat
     catalog = Catalog.open(directory / contents.CATALOG_FILE)
     assert index.search(np.array(embeddings[7:8]), 1).ids.tolist() == [[7]]
     assert (catalog.image(7).product_id, catalog.thumbnail(7)) == ("p7", b"jpeg")
-    assert check_canary(directory / contents.CANARY_FILE, index.search, embeddings) == 1.0
+    assert check_canary(directory / contents.CANARY_FILE, index.search, embeddings, min_recall=1) == 1.0
     with np.load(directory / contents.CANARY_FILE, allow_pickle=False) as canary:
         assert canary["queries"].shape == (100, 16)
 
@@ -117,7 +119,7 @@ def test_one_decision_pushes_once(push, decide, store):
     first, second = push(decision, name="first"), push(decision, name="second")
     assert (Path(first.uri) / "release.json").read_text() == (Path(second.uri) / "release.json").read_text()
     assert [release.version for release in store.releases()] == [1]
-    assert len((store.root / "history.jsonl").read_text().splitlines()) == 1
+    assert len((Path(store.address) / "history.jsonl").read_text().splitlines()) == 1
 
 
 def test_another_decision_pushes_the_next_version(push, decide, store):
@@ -143,19 +145,36 @@ NOW = datetime.now(timezone.utc)
 def test_what_the_gate_let_through_before_is_checked_again(push, decide, store, fields, error):
     with pytest.raises(error):
         push(decide(**fields))
-    assert not store.root.exists()
+    assert not Path(store.address).exists()
 
 
 def test_without_a_decision_nothing_is_pushed(push, store):
     with pytest.raises(DecisionPending):
         push("")
-    assert not store.root.exists()
+    assert not Path(store.address).exists()
 
 
 def test_an_index_that_failed_its_evaluation_is_not_pushed(push, decide, store):
     with pytest.raises(IndexNotGoodEnoughError, match="recall@10 too low; too slow"):
         push(decide(), index_verdict=StageVerdict(False, ["recall@10 too low", "too slow"], {}))
-    assert not store.root.exists()
+    assert not Path(store.address).exists()
+
+
+def test_what_no_server_would_load_is_not_pushed(push, decide, store, monkeypatch):
+    exact = ScannIndex.search
+
+    def search(index, queries, k):  # an index whose last neighbour of ten is wrong
+        found = exact(index, queries, index.size)
+        columns = [*range(k - 1), -1]
+        return Neighbours(found.ids[:, columns], found.scores[:, columns])
+
+    monkeypatch.setattr(ScannIndex, "search", search)
+    limit = {"recall_at_10": 1.0, "min_recall_at_10": 0.91}
+    with pytest.raises(ReleaseError, match=r"the index must find 91% of the neighbours in .*canary\.npz, got 90\.0%"):
+        push(decide(), index_verdict=StageVerdict(True, ["fine"], limit))
+    assert store.current() is None
+    push(decide(), index_verdict=StageVerdict(True, ["fine"], limit | {"min_recall_at_10": 0.9}), name="again")
+    assert store.current().manifest.facts["min_canary_recall"] == 0.9
 
 
 def test_full_disk_leaves_the_previous_release_serving(push, decide, store, monkeypatch):
@@ -175,9 +194,9 @@ def test_full_disk_leaves_the_previous_release_serving(push, decide, store, monk
     assert raised.value.errno == errno.ENOSPC
     assert store.current() == before
     store.current().verify()
-    assert [path.name for path in (store.root / "releases").iterdir()] == ["1"]
-    assert [path.name for path in (store.root / "encoder").iterdir()] == ["1"]
-    assert not list(store.root.glob(".staging*"))
+    assert [path.name for path in (Path(store.address) / "releases").iterdir()] == ["1"]
+    assert [path.name for path in (Path(store.address) / "encoder").iterdir()] == ["1"]
+    assert not list(Path(store.address).glob(".staging*"))
 
     monkeypatch.undo()
     push(second, name="third")

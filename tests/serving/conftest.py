@@ -158,7 +158,7 @@ def push_release(export_encoder: Callable[[Path, int], None]) -> Callable[..., R
             ],
         )
 
-    def push(root: Path, *, decision_id: str = "decision-1", seed: int = 1, prefix: str = "p") -> Release:
+    def push(root: Path | str, *, decision_id: str = "decision-1", seed: int = 1, prefix: str = "p") -> Release:
         return ReleaseStore(root).push(
             lambda directory, version: build(directory, version, seed, prefix),
             decision_id=decision_id,

@@ -27,6 +27,8 @@ from tensorflow_serving.apis import (
 )
 
 from lookalike.http.server import ListenAddressError, PortBusyError
+from lookalike.release.manifest import write_manifest
+from lookalike.release.store import ReleaseStore
 from serving import model_server
 from serving.saved_model_runtime import LoadedModel, ModelVersions, ServingError
 
@@ -74,7 +76,7 @@ def b64(data: bytes) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def base_path(tmp_path_factory: pytest.TempPathFactory, encoder_dir: Path) -> Path:
-    """<base>/3 is a link, as the release store makes it."""
+    """<base>/3 is a link, as the release stores of 0.2.0 made it."""
     base = tmp_path_factory.mktemp("base")
     (base / "3").symlink_to(encoder_dir)
     (base / "not-a-version").mkdir()
@@ -405,6 +407,50 @@ def wait_for(ask: Callable[[], Any], accept: Callable[[Any], bool], timeout_s: f
             pass
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
+
+
+def test_version_whose_files_are_not_as_its_manifest_says_is_not_served(
+    tmp_path: Path, encoder_dir: Path, jpegs: list[bytes], expected: np.ndarray
+) -> None:
+    """One flipped bit of the weights, which TensorFlow itself would serve."""
+    for version in ("1", "2"):
+        shutil.copytree(encoder_dir, tmp_path / version)
+        write_manifest(tmp_path / version, {})
+    weights = tmp_path / "2" / "variables" / "variables.data-00000-of-00001"
+    damaged = bytearray(weights.read_bytes())
+    damaged[100] ^= 0x40
+    weights.write_bytes(damaged)
+    models = ModelVersions("encoder", tmp_path)
+    models.refresh()
+    inputs = {"image_bytes": np.array(jpegs, dtype=object)}
+    assert models.get().version == 1
+    np.testing.assert_allclose(
+        models.get().predict(inputs, signature_name="serving_default")["embedding"], expected, atol=1e-6
+    )
+    assert "variables.data-00000-of-00001 has changed" in models.statuses(2)[0].problem
+
+
+def test_encoders_of_an_object_store_are_followed(
+    tmp_path: Path, s3_address: str, encoder_dir: Path, jpegs: list[bytes]
+) -> None:
+    def build(directory: Path, version: int) -> None:
+        shutil.copytree(encoder_dir, directory / "encoder" / str(version))
+
+    store = ReleaseStore(s3_address)
+    store.push(build, decision_id="1", facts={})
+    with model_server.serve(
+        f"{s3_address}/encoder", "encoder", 0, 0, poll_interval_s=0.1, cache_directory=tmp_path
+    ) as server:
+        client = Client(server)
+        assert [status.version for status in client.status()] == [1]
+        for number in (2, 3):
+            store.push(build, decision_id=str(number), facts={})
+        wait_for(lambda: client.predict(jpegs).model_spec.version.value, lambda version: version == 3)
+        fetched = "encoders/*/*/saved_model.pb"
+        wait_for(lambda: {path.parent.name for path in tmp_path.glob(fetched)}, lambda kept: kept == {"2", "3"})
+        store.rollback(1)
+        wait_for(lambda: client.predict(jpegs).model_spec.version.value, lambda version: version == 1)
+        client.close()
 
 
 def test_damaged_version_never_displaces_a_good_one(tmp_path: Path, encoder_dir: Path) -> None:

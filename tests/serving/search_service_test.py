@@ -554,3 +554,56 @@ def test_nested_json_stays_json(client: httpx.Client, photo: bytes) -> None:
     assert response.status_code == 415
     response = client.post("/v1/search", json={"image": nested})
     assert refused(response) == (422, "MISSING", "image")
+
+
+def test_rollback_by_two_versions_under_load_fails_no_request(
+    tmp_path: Path, push_release: Callable[..., Release], photo: bytes
+) -> None:
+    """The encoder is asked of a model server, which keeps two versions, as search servers change over one by one."""
+    for number in (1, 2, 3):
+        push_release(tmp_path, decision_id=str(number), seed=number, prefix=f"of{number}-")
+    statuses: list[int] = []
+    stop = threading.Event()
+
+    def ask(url: str) -> None:
+        with httpx.Client(base_url=url, timeout=30) as own:
+            while not stop.is_set():
+                statuses.append(post_form(own, photo, k=1).status_code)
+
+    with (
+        model_server.serve(tmp_path / "encoder", "encoder", 0, 0, poll_interval_s=0.1) as encoder,
+        ExitStack() as stack,
+    ):
+        url = f"grpc://127.0.0.1:{encoder.grpc_port}"
+        servers = [
+            stack.enter_context(search_service.serve(tmp_path, port=0, encoder_url=url, poll_interval_s=interval_s))
+            for interval_s in (0.1, 0.7)
+        ]
+        clients = [stack.enter_context(httpx.Client(base_url=server.url, timeout=30)) for server in servers]
+        for http in clients:
+            wait_until_ready(http, 3)
+        with ThreadPoolExecutor() as threads:
+            askers = [threads.submit(ask, server.url) for server in servers]
+            ReleaseStore(tmp_path).rollback(1, drain_s=4)
+            for http in clients:
+                wait_until_ready(http, 1)
+            time.sleep(0.5)
+            stop.set()
+            for asker in askers:
+                asker.result()
+    assert set(statuses) == {200}
+    assert len(statuses) > 50
+    assert [path.name for path in (tmp_path / "encoder").iterdir()] == ["1"]
+
+
+def test_release_of_an_object_store_answers_alike(
+    client: httpx.Client, tmp_path: Path, push_release: Callable[..., Release], s3_address: str, photo: bytes
+) -> None:
+    push_release(s3_address)
+    with (
+        search_service.serve(s3_address, port=0, cache_directory=tmp_path) as server,
+        httpx.Client(base_url=server.url, timeout=30) as http,
+    ):
+        wait_until_ready(http)
+        found, expected = (post_form(one, photo).json()["results"] for one in (http, client))
+    assert [hit["image_id"] for hit in found] == [hit["image_id"] for hit in expected]

@@ -5,6 +5,7 @@ import json
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from lookalike.catalog.product import CatalogImage
 from lookalike.encoder.embedder import EmbedderUnavailable
+from lookalike.release import contents
 from lookalike.release.store import Release, ReleaseStore
 from lookalike.retrieval import scann_index
 from serving.searcher import (
@@ -224,9 +226,20 @@ def test_release_without_its_image_size_is_refused(tmp_path: Path, store_root: P
     release = ReleaseStore(store_root).current()
     assert release is not None
     facts = {"longest_side_px": None}
-    other = Release(release.version, release.directory, type(release.manifest)(facts, {}, release.manifest.sha256))
+    other = Release(release.version, release.address, type(release.manifest)(facts, {}, release.manifest.sha256))
     with pytest.raises(ValueError, match="must state longest_side_px in pixels, got None"):
         load_release(other)
+
+
+def test_the_limit_of_the_canary_is_the_releases_own(
+    tmp_path: Path, push_release: Callable[..., Release], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = push_release(tmp_path)
+    asked: list[float] = []
+    monkeypatch.setattr(contents, "check_canary", lambda *_canary, min_recall: asked.append(min_recall))
+    for facts in ({}, {"min_canary_recall": 0.8}):  # releases of 0.2.0 state none
+        Searcher.open(replace(release, manifest=replace(release.manifest, facts=facts)))
+    assert asked == [0.95, 0.8]
 
 
 class FakeEmbedder:
@@ -321,12 +334,12 @@ def test_damaged_pointer_keeps_the_old_release(store: ReleaseStore, loader: Load
     current = CurrentRelease(store, load=loader)
     push_empty(store, "a")
     current.refresh()
-    pointer = (store.root / "CURRENT").read_text()
-    (store.root / "CURRENT").write_text('{"version": 1')
+    pointer = (Path(store.address) / "CURRENT").read_text()
+    (Path(store.address) / "CURRENT").write_text('{"version": 1')
     current.refresh()
     assert current.get().release.version == 1
     assert "CURRENT" in current.problem
-    (store.root / "CURRENT").write_text(pointer)
+    (Path(store.address) / "CURRENT").write_text(pointer)
     current.refresh()
     assert current.problem == ""
 
@@ -355,7 +368,7 @@ def test_thumbnails_of_the_release_before_stay(store: ReleaseStore, loader: Load
 
 def rebuild(store: ReleaseStore, decision_id: str) -> Release:
     """The store is made anew at its place: its versions begin with 1 again."""
-    shutil.rmtree(store.root)
+    shutil.rmtree(Path(store.address))
     return push_empty(store, decision_id)
 
 
@@ -383,13 +396,14 @@ def test_store_that_is_gone_is_a_problem_until_it_is_back(store: ReleaseStore, l
     current = CurrentRelease(store, load=loader)
     push_empty(store, "a")
     current.refresh()
-    away = store.root.rename(store.root.with_name("away"))
+    away = Path(store.address).rename(Path(store.address).with_name("away"))
     current.refresh()
     assert current.get().release.version == 1
     assert current.problem == (
-        f"{store.root} must name the release that serves, it names none any more: restore it; release 1 keeps serving"
+        f"{store.address} must name the release that serves, it names none any more: "
+        "restore it; release 1 keeps serving"
     )
-    away.rename(store.root)
+    away.rename(Path(store.address))
     current.refresh()
     assert current.problem == ""
     assert loader.calls == [1]
@@ -399,7 +413,7 @@ def test_store_without_its_pointer_is_a_problem(store: ReleaseStore, loader: Loa
     current = CurrentRelease(store, load=loader)
     push_empty(store, "a")
     current.refresh()
-    (store.root / "CURRENT").unlink()
+    (Path(store.address) / "CURRENT").unlink()
     current.refresh()
     assert "it names none any more" in current.problem
 
@@ -437,11 +451,11 @@ def test_release_that_was_given_up_stays_the_problem_after_another_one(store: Re
     push_empty(store, "a")
     for _ in range(3):
         current.refresh()
-    pointer = (store.root / "CURRENT").read_text()
-    (store.root / "CURRENT").write_text("{")
+    pointer = (Path(store.address) / "CURRENT").read_text()
+    (Path(store.address) / "CURRENT").write_text("{")
     current.refresh()
     assert "cannot be read" in current.problem
-    (store.root / "CURRENT").write_text(pointer)
+    (Path(store.address) / "CURRENT").write_text(pointer)
     current.refresh()
     assert current.problem == "release 1 does not load: its parts do not fit"
 
@@ -457,4 +471,4 @@ def test_thread_follows_the_store(store: ReleaseStore, loader: Loader) -> None:
         seen.wait(0.01)
     current.stop()
     assert current.get().release.version == 1
-    assert json.loads((store.root / "CURRENT").read_text())["version"] == 1
+    assert json.loads((Path(store.address) / "CURRENT").read_text())["version"] == 1

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,18 +8,11 @@ from lookalike.cli.options import open_store
 from lookalike.cli.search import releases
 
 
-def _push_without_facts(root: Path) -> None:
-    def build(directory: Path, version: int) -> None:
-        (directory / "encoder" / str(version)).mkdir(parents=True)
-
-    (root / "releases").mkdir()
-    open_store(root).push(build, decision_id="yes-1", facts={})
-
-
 def test_releases_shows_a_dash_for_what_a_manifest_does_not_state(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], build_release: Callable[[Path, int], None]
 ) -> None:
-    _push_without_facts(tmp_path)
+    (tmp_path / "releases").mkdir()
+    open_store(tmp_path).push(build_release, decision_id="yes-1", facts={})
     releases(tmp_path, as_json=False)
     assert capsys.readouterr().out.splitlines()[-1].split() == ["1", "yes", "–", "yes-1", "–"]
     releases(tmp_path, as_json=True)

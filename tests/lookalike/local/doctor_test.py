@@ -108,7 +108,7 @@ def test_a_sound_workspace_has_a_row_for_each_file(workspace: Workspace) -> None
         "releases/CURRENT": "release 1 serves",
         "releases/history.jsonl": "1 times a release began to serve",
         "releases/.last_version": "1 is the highest version ever given",
-        "releases/releases/1": "1 files, each as its manifest says",
+        "releases/releases/1": "2 files, each as its manifest says",
         "days": "1 files can be read",
         "checkpoints": "1 files can be read",
         "dead_letters": "1 files can be read",

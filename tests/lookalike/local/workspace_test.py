@@ -37,12 +37,12 @@ DAY = "f" * 64
 
 
 @pytest.fixture
-def push(workspace: Workspace) -> Callable[[], Release]:
+def push(workspace: Workspace, build_release: Callable[[Path, int], None]) -> Callable[[], Release]:
     """Makes another release serve."""
 
     def make() -> Release:
         return workspace.releases.push(
-            lambda directory, version: (directory / "encoder" / str(version)).mkdir(parents=True),
+            build_release,
             decision_id=f"decision-{len(list(workspace.root.glob('releases/releases/*')))}",
             facts={},
         )
@@ -104,17 +104,12 @@ def test_a_removed_release_is_asked_no_more(workspace: Workspace, push: Callable
 
 
 def test_a_release_that_was_replaced_under_its_version_is_asked_no_more(
-    workspace: Workspace, push: Callable[[], Release]
+    workspace: Workspace, push: Callable[[], Release], build_release: Callable[[Path, int], None]
 ) -> None:
     push()
     workspace.baseline_of_day(DAY, Settings())
-    shutil.rmtree(workspace.releases.root)
-    shutil.rmtree(workspace.root / "releases", ignore_errors=True)
-    rebuilt = workspace.releases.push(
-        lambda directory, version: (directory / "encoder" / str(version)).mkdir(parents=True),
-        decision_id="of another store",
-        facts={},
-    )
+    shutil.rmtree(workspace.releases.address)
+    rebuilt = workspace.releases.push(build_release, decision_id="of another store", facts={})
     assert rebuilt.version == 1
     assert workspace.baseline_of_day(DAY, Settings()) == rebuilt.reference
 

@@ -33,7 +33,7 @@ def embed(jpegs: Sequence[bytes]) -> npt.NDArray[np.float32]:
 
 
 def release_in(directory: Path) -> Release:
-    return Release(1, directory, Manifest({}, {}, "0" * 64))
+    return Release(1, str(directory), Manifest({}, {}, "0" * 64))
 
 
 def write_first_format(directory: Path) -> None:
