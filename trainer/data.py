@@ -113,5 +113,5 @@ def _transformed(file_patterns: Sequence[str], transform: tft.TFTransformOutput)
     return batches.as_numpy_iterator()
 
 
-def _text(values: npt.NDArray) -> npt.NDArray[np.str_]:
-    return np.array([value.decode() for value in values], dtype=np.str_)
+def _text(values: npt.NDArray) -> list[str]:
+    return [value.decode() for value in values]

@@ -85,10 +85,10 @@ def _measure(
 ) -> dict[str, Any]:
     catalog = _catalog(release)
     table = RetrievalTable(
-        picture=np.array(catalog.pictures),
-        product_id=np.array(catalog.product_ids),
-        category=np.array(catalog.categories),
-        domain=np.full(len(catalog), GALLERY_DOMAIN),
+        picture=catalog.pictures,
+        product_id=catalog.product_ids,
+        category=catalog.categories,
+        domain=[GALLERY_DOMAIN] * len(catalog),
     )
     # A release of before digests were kept knows its pictures by name; then the photos that ask are known so too.
     rows = asked.rows if catalog.knows_pictures else [_known_by_name(row) for row in asked.rows]

@@ -1,13 +1,13 @@
 """Which gallery images answer which query: the same product, the same category, or part of its path."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int64]
-StrArray = npt.NDArray[np.str_]
+Texts = Sequence[str]  # never an array of numpy's: that pads each text to the longest
 Mask = npt.NDArray[np.bool_]
 
 CATEGORY_SEPARATOR = ">"
@@ -19,16 +19,16 @@ NO_ROW = -1
 class RetrievalTable:
     """What is known about the images behind a matrix of embeddings: row i describes embedding i.
 
-    picture: [num_images] text, equal for images that show the very same picture; never empty.
-    product_id: [num_images] text, never empty.
-    category: [num_images] text, a path such as "Clothing > Tops"; "" = unlabelled.
-    domain: [num_images] text, "catalog" or "wild".
+    picture: num_images texts, equal for images that show the very same picture; never empty.
+    product_id: num_images texts, never empty.
+    category: num_images texts, a path such as "Clothing > Tops"; "" = unlabelled.
+    domain: num_images texts, "catalog" or "wild".
     """
 
-    picture: StrArray
-    product_id: StrArray
-    category: StrArray
-    domain: StrArray
+    picture: Texts
+    product_id: Texts
+    category: Texts
+    domain: Texts
 
     def __post_init__(self) -> None:
         lengths = {name: len(values) for name, values in vars(self).items()}
@@ -41,11 +41,12 @@ class RetrievalTable:
     @classmethod
     def of(cls, rows: Collection[object]) -> "RetrievalTable":
         """Reads the four columns off objects that have them as attributes (such as CatalogImage)."""
-        return cls(*(_column(rows, name) for name in ("picture", "product_id", "category", "domain")))
+        names = ("picture", "product_id", "category", "domain")
+        return cls(*([getattr(row, name) for row in rows] for name in names))
 
-    def select(self, rows: IntArray | Mask) -> "RetrievalTable":
-        """Takes rows by number or by mask."""
-        return RetrievalTable(*(values[rows] for values in vars(self).values()))
+    def select(self, rows: IntArray) -> "RetrievalTable":
+        """Takes rows by number."""
+        return RetrievalTable(*([values[row] for row in rows.tolist()] for values in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -112,11 +113,14 @@ class GroundTruth:
         return depth
 
 
-def _shared_codes(queries: StrArray, gallery: StrArray) -> tuple[IntArray, IntArray]:
+def _shared_codes(queries: Texts, gallery: Texts) -> tuple[IntArray, IntArray]:
     """Numbers the labels of both sides alike, from 0; "" is -1."""
-    labels = np.concatenate([queries, gallery])
-    codes = np.where(labels == "", -1, np.unique(labels, return_inverse=True)[1]).astype(np.int64)
-    return codes[: len(queries)], codes[len(queries) :]
+    code_of = {"": -1}
+
+    def codes(labels: Texts) -> IntArray:
+        return np.array([code_of.setdefault(label, len(code_of) - 1) for label in labels], np.int64)
+
+    return codes(queries), codes(gallery)
 
 
 def _count_relevant(
@@ -136,15 +140,15 @@ def _count(wanted: IntArray, codes: IntArray) -> IntArray:
     return np.where(distinct[place] == wanted, counts[place], 0).astype(np.int64)
 
 
-def _level_codes(queries: StrArray, gallery: StrArray) -> tuple[IntArray, IntArray]:
+def _level_codes(queries: Texts, gallery: Texts) -> tuple[IntArray, IntArray]:
     """Codes of every leading part of the category paths: [rows, deepest path]."""
     code_of: dict[tuple[str, ...], int] = {}
-    paths = {category: _path(category) for category in np.unique(np.concatenate([queries, gallery])).tolist()}
+    paths = {category: _path(category) for category in {*queries, *gallery}}
     deepest = max(map(len, paths.values()))
 
-    def codes(categories: StrArray, beyond_end: int) -> IntArray:
+    def codes(categories: Texts, beyond_end: int) -> IntArray:
         table = np.full((len(categories), deepest), beyond_end, np.int64)
-        for row, category in enumerate(categories.tolist()):
+        for row, category in enumerate(categories):
             path = paths[category]
             for level in range(len(path)):
                 table[row, level] = code_of.setdefault(path[: level + 1], len(code_of))
@@ -156,7 +160,3 @@ def _level_codes(queries: StrArray, gallery: StrArray) -> tuple[IntArray, IntArr
 def _path(category: str) -> tuple[str, ...]:
     parts = (part.strip() for part in category.split(CATEGORY_SEPARATOR))
     return tuple(part for part in parts if part)
-
-
-def _column(rows: Iterable[object], name: str) -> StrArray:
-    return np.array([getattr(row, name) for row in rows], np.str_)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.retrieval.exact import FloatMatrix, IdMatrix, Neighbours, check_vectors, search
-from lookalike.retrieval.ground_truth import CATEGORY, NO_ROW, PRODUCT, GroundTruth, IntArray, Mask, StrArray
+from lookalike.retrieval.ground_truth import CATEGORY, NO_ROW, PRODUCT, GroundTruth, IntArray, Mask, Texts
 from lookalike.retrieval.ground_truth import RetrievalTable as RetrievalTable  # part of evaluate_retrieval's signature
 
 TRACKS = ("wild→catalog", "catalog→catalog")
@@ -167,7 +167,7 @@ def evaluate_retrieval(
     """
     _check_fit("queries", query_embeddings, queries)
     _check_fit("gallery", gallery_embeddings, gallery)
-    searched = np.flatnonzero(np.isin(gallery.domain, list(gallery_domains)))
+    searched = np.flatnonzero(_is_among(gallery.domain, gallery_domains))
     if not len(searched):
         raise ValueError(f"gallery must hold an image of the domains {sorted(gallery_domains)}, got none")
     truth = GroundTruth.between(queries, gallery.select(searched))
@@ -246,14 +246,20 @@ def _values(hits: Mask, num_relevant: IntArray, shared_levels: IntArray, query_d
     return np.stack(columns, axis=1)
 
 
-def _by_track(values: FloatArray, answerable: Mask, domains: StrArray, summarise: Summarise) -> dict[str, Any]:
-    tracks = {track: summarise(values[answerable & (domains == track.split("→")[0])]) for track in TRACKS}
+def _is_among(texts: Texts, wanted: Collection[str]) -> Mask:
+    return np.array([text in wanted for text in texts], np.bool_)
+
+
+def _by_track(values: FloatArray, answerable: Mask, domains: Texts, summarise: Summarise) -> dict[str, Any]:
+    tracks = {track: summarise(values[answerable & _is_among(domains, [track.split("→")[0]])]) for track in TRACKS}
     return {"overall": summarise(values[answerable])} | tracks
 
 
-def _by_label(values: FloatArray, answerable: Mask, labels: StrArray, summarise: Summarise) -> dict[str, Any]:
-    present = np.unique(labels[answerable]).tolist()
-    return {label: summarise(values[answerable & (labels == label)]) for label in present}
+def _by_label(values: FloatArray, answerable: Mask, labels: Texts, summarise: Summarise) -> dict[str, Any]:
+    rows_of: dict[str, list[int]] = {}
+    for row in np.flatnonzero(answerable).tolist():
+        rows_of.setdefault(labels[row], []).append(row)
+    return {label: summarise(values[rows]) for label, rows in sorted(rows_of.items())}
 
 
 def _summary(values: FloatArray, *, num_resamples: int, seed: int) -> dict[str, Any]:

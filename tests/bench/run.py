@@ -80,7 +80,7 @@ def bench_training() -> Iterator[Row]:
     size, batch, steps = settings.model.image_size_px, settings.training.batch_size, 15
     rng = np.random.default_rng(0)
     ids = np.arange(512)
-    text = ids.astype(np.str_)
+    text = list(map(str, ids.tolist()))
     images = ImageSet(
         pixels=rng.integers(0, 256, (512, size, size, 3), np.uint8),
         label_ids=ids % 12,

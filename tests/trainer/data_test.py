@@ -7,9 +7,9 @@ from transform import features
 
 
 def test_images_keep_the_order_of_their_file(images, rows) -> None:
-    assert images.table.picture.tolist() == [row[features.CANONICAL_SHA256].decode() for row in rows]
-    assert images.table.product_id.tolist() == [row[features.PRODUCT_ID].decode() for row in rows]
-    assert images.table.category.tolist() == [row[features.LABEL].decode() for row in rows]
+    assert images.table.picture == [row[features.CANONICAL_SHA256].decode() for row in rows]
+    assert images.table.product_id == [row[features.PRODUCT_ID].decode() for row in rows]
+    assert images.table.category == [row[features.LABEL].decode() for row in rows]
     assert set(images.table.domain) == {"catalog"}
     assert images.pixels.shape == (18, 32, 32, 3)
 
@@ -38,7 +38,7 @@ def test_several_files_and_patterns_are_read_as_one(images, rows, transform, wri
     patterns = [str(tmp_path / "a-*"), str(tmp_path / "b-*")]
     read = load_images(patterns, transform, tmp_path / "pixels")
     np.testing.assert_array_equal(read.pixels, images.pixels)
-    assert read.table.picture.tolist() == images.table.picture.tolist()
+    assert read.table.picture == images.table.picture
 
 
 @pytest.mark.parametrize("num_files", [0, 1])

@@ -21,10 +21,10 @@ def image_set(pixels: np.ndarray, products: str, categories: list[str]) -> Image
         label_ids=np.zeros(count, np.int64),
         product_ids=np.arange(count),
         table=RetrievalTable(
-            picture=np.array([str(number) for number in range(count)]),
-            product_id=np.array(list(products)),
-            category=np.array(categories),
-            domain=np.array(["catalog"] * count),
+            picture=[str(number) for number in range(count)],
+            product_id=list(products),
+            category=categories,
+            domain=["catalog"] * count,
         ),
     )
 

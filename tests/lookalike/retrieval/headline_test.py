@@ -42,10 +42,10 @@ def test_nothing_to_ask_is_an_error_that_says_what_is_missing() -> None:
 def test_headline_reads_what_the_evaluation_writes() -> None:
     # The wild photo of p lies nearest to q, the catalogue images nearest to their own: recall@1 is 0 of 1.
     table = RetrievalTable(
-        picture=np.array(["p1", "p2", "q1", "wild"]),
-        product_id=np.array(["p", "p", "q", "p"]),
-        category=np.array(["", "", "", ""]),
-        domain=np.array(["catalog", "catalog", "catalog", "wild"]),
+        picture=["p1", "p2", "q1", "wild"],
+        product_id=["p", "p", "q", "p"],
+        category=["", "", "", ""],
+        domain=["catalog", "catalog", "catalog", "wild"],
     )
     embeddings = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], np.float32)
     evaluation = evaluate_retrieval(embeddings, embeddings, table, table, num_resamples=1)

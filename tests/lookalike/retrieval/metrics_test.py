@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -206,7 +207,25 @@ def test_tables_and_embeddings_of_other_lengths_are_refused():
     with pytest.raises(ValueError, match="gallery must have one embedding a row, got 2 for 1 rows"):
         metrics.evaluate_retrieval(matrix(EAST), matrix(EAST, NORTH), table(("q", "a", "", "wild")), gallery)
     with pytest.raises(ValueError, match="columns must have equal lengths"):
-        metrics.RetrievalTable(np.array(["a"]), np.array(["a", "b"]), np.array([""]), np.array(["wild"]))
+        metrics.RetrievalTable(["a"], ["a", "b"], [""], ["wild"])
+
+
+def peak_bytes_of_evaluating(product_id, count=1000):
+    rows = [(f"picture {row}", f"product {row}", "", "catalog") for row in range(count)]
+    rows[7] = ("picture 7", product_id, "", "catalog")
+    vectors = np.random.default_rng(0).normal(size=(count, 2)).astype(np.float32)
+    tracemalloc.start()
+    try:
+        images = table(*rows)
+        metrics.evaluate_retrieval(vectors, vectors, images, images, num_resamples=1)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_id_of_ten_thousand_characters_costs_no_more_than_itself():
+    peak_bytes_of_evaluating("warm")  # what is imported and kept at the first call
+    assert peak_bytes_of_evaluating("x" * 10_000) - peak_bytes_of_evaluating("x") < 2 * 10_000
 
 
 def random_images(prefix, count, seed):
