@@ -2,6 +2,7 @@
 
 import shlex
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated, Any
 
 import typer
@@ -120,15 +121,16 @@ def evaluate(
     from lookalike.quality.evaluation import evaluate_baseline, evaluate_release, read_queries
 
     release = _release(root)
-    queries = read_queries(data, int(release.manifest.facts["longest_side_px"]))
-    rows = {f"release {release.version}": evaluate_release(release, queries)}
-    if baselines:
-        from trainer.untrained import untrained_encoder
+    with TemporaryFile() as pictures:
+        queries = read_queries(data, int(release.manifest.facts["longest_side_px"]), pictures)
+        rows = {f"release {release.version}": evaluate_release(release, queries)}
+        if baselines:
+            from trainer.untrained import untrained_encoder
 
-        _, settings = open_root(root)
-        untrained = untrained_encoder(settings.model, settings.training.seed)
-        rows["untrained network"] = evaluate_baseline(release, queries, untrained)
-        rows["colour histogram"] = evaluate_baseline(release, queries, colour_embeddings)
+            _, settings = open_root(root)
+            untrained = untrained_encoder(settings.model, settings.training.seed)
+            rows["untrained network"] = evaluate_baseline(release, queries, untrained)
+            rows["colour histogram"] = evaluate_baseline(release, queries, colour_embeddings)
     if as_json:
         return print_json({"num_queries": len(queries.rows), "num_unusable": queries.num_unusable, "metrics": rows})
     tell_rows(metrics_rows(rows), as_json, title=f"{len(queries.rows)} labelled photos")

@@ -7,7 +7,8 @@ spares this process the model.
 
 import ipaddress
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -56,9 +57,10 @@ def open_embedder(url: str | None, encoder_dir: Path, version: int) -> Embedder:
     return InProcessEmbedder(encoder_dir) if url is None else GrpcEmbedder(url, version)
 
 
-def embed_all(embed: Embed, jpegs: Sequence[bytes]) -> Embeddings:
-    """[num_images, dim] float32: any number of images, a batch at a time."""
-    return np.concatenate([embed(jpegs[start : start + _BATCH]) for start in range(0, len(jpegs), _BATCH)])
+def embed_all(embed: Embed, jpegs: Iterable[bytes]) -> Embeddings:
+    """[num_images, dim] float32: any number of images, of which one batch is in memory at a time."""
+    rest = iter(jpegs)
+    return np.concatenate([embed(batch) for batch in iter(lambda: list(islice(rest, _BATCH)), [])])
 
 
 class InProcessEmbedder:

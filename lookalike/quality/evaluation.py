@@ -1,16 +1,17 @@
 """Labelled photos against a release's gallery, beside what colour alone and an untrained network reach."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from lookalike.catalog.dead_letters import DataError
 from lookalike.catalog.guarded_decoder import GuardedDecoder
+from lookalike.catalog.image_file import ImageFile
 from lookalike.catalog.images import ImageRejected, read_original
 from lookalike.catalog.product import CatalogImage
 from lookalike.catalog.sources import open_source
@@ -37,18 +38,19 @@ class Queries:
     num_unusable: int
 
     @property
-    def jpegs(self) -> list[bytes]:
+    def jpegs(self) -> Iterator[bytes]:
         """The canonical pictures, one a row."""
-        return [row.jpeg for row in self.rows]
+        return (row.jpeg for row in self.rows)
 
 
-def read_queries(source: str, longest_side_px: int) -> Queries:
+def read_queries(source: str, longest_side_px: int, pictures: BinaryIO) -> Queries:
     """Reads a folder or manifest of labelled photos as ingest would.
 
+    pictures: an open file that keeps the canonical pictures.
     Raises DataError: if not one can be used.
     """
     found = open_source(source, window_spans=1)
-    rows = []
+    rows = ImageFile(pictures)
     with GuardedDecoder() as decoder:
         for row in found.rows:
             try:
@@ -76,7 +78,7 @@ def evaluate_release(release: Release, queries: Queries) -> dict[str, Any]:
 def evaluate_baseline(release: Release, queries: Queries, embed: Embed = colour_embeddings) -> dict[str, Any]:
     """Another embedding of the same queries and the same gallery, whose pictures are the release's thumbnails."""
     catalog = _catalog(release)
-    thumbnails = [catalog.thumbnail(row) for row in range(len(catalog))]
+    thumbnails = map(catalog.thumbnail, range(len(catalog)))
     return _measure(embed_all(embed, queries.jpegs), embed_all(embed, thumbnails), queries, release)
 
 
@@ -96,7 +98,7 @@ def _measure(
 
 
 def _known_by_name(image: CatalogImage) -> CatalogImage:
-    return replace(image, canonical_sha256="", sha256="")
+    return replace(image, canonical_sha256="", sha256="", jpeg=b"")
 
 
 def _catalog(release: Release) -> Catalog:

@@ -63,7 +63,7 @@ def test_photos_are_read_as_ingest_reads_them_and_broken_ones_are_counted(tmp_pa
     for name, content in (("a.png", encoded.getvalue()), ("b.png", encoded.getvalue()), ("c.png", b"<html>")):
         (tmp_path / "Hat").mkdir(exist_ok=True)
         (tmp_path / "Hat" / name).write_bytes(content)
-    queries = read_queries(str(tmp_path), longest_side_px=32)
+    queries = read_queries(str(tmp_path), longest_side_px=32, pictures=io.BytesIO())
     assert [(row.image_id, row.category) for row in queries.rows] == [("Hat/a.png", "Hat"), ("Hat/b.png", "Hat")]
     assert queries.num_unusable == 1
     assert [Image.open(io.BytesIO(jpeg)).size for jpeg in queries.jpegs] == [(32, 24)] * 2
@@ -73,4 +73,4 @@ def test_photos_are_read_as_ingest_reads_them_and_broken_ones_are_counted(tmp_pa
 def test_photos_of_which_none_can_be_used_are_bad_data(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"<html>")
     with pytest.raises(DataError, match="at least one usable image"):
-        read_queries(str(tmp_path), longest_side_px=32)
+        read_queries(str(tmp_path), longest_side_px=32, pictures=io.BytesIO())
