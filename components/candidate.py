@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lookalike.configs.mounts import mounted_path, output_directory
 from lookalike.documents import read_left
+from lookalike.storage.address import open_folder
+from lookalike.storage.staging import fetched
 
 CANDIDATE_FILE = "candidate.json"
 
@@ -41,9 +42,11 @@ class CandidateFacts:
 
     def save(self, uri: str) -> None:
         """Writes candidate.json."""
-        (output_directory(uri) / CANDIDATE_FILE).write_text(json.dumps(asdict(self), indent=2))
+        with open_folder(uri).writing(CANDIDATE_FILE) as path:
+            path.write_text(json.dumps(asdict(self), indent=2))
 
     @classmethod
     def load(cls, uri: str) -> "CandidateFacts":
         """Reads candidate.json; what a later version added to it is left out. Raises CandidateUnreadableError."""
-        return read_left(cls, mounted_path(uri) / CANDIDATE_FILE, "the candidate that a run wrote")
+        with fetched(uri) as directory:
+            return read_left(cls, directory / CANDIDATE_FILE, "the candidate that a run wrote")

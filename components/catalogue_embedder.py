@@ -3,22 +3,21 @@
 TFX's BulkInferrer would copy every image back beside its vector; the gallery wants the vector and a thumbnail.
 """
 
-import hashlib
 import heapq
 import io
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
+import uuid
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
-from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
 from PIL import Image, ImageOps
 from tfx import v1 as tfx
-from tfx.dsl.io import fileio
 from tfx.utils import path_utils
 
 from components import artifacts
@@ -26,7 +25,6 @@ from components.component import component
 from components.tf_examples import decode
 from lookalike.catalog.dead_letters import DataError
 from lookalike.catalog.product import CatalogImage
-from lookalike.configs.mounts import mounted_path, output_directory
 from lookalike.encoder.embedder import InProcessEmbedder
 from lookalike.release.contents import (
     CATALOG_FILE,
@@ -37,15 +35,22 @@ from lookalike.release.contents import (
     write_catalog,
     write_embeddings,
 )
+from lookalike.storage.address import open_folder
+from lookalike.storage.folder import joined
+from lookalike.storage.staging import fetched, workplace
 
 THUMBNAIL_PX = 160
-NUM_SHARDS = 32  # a million images make shards of some 150 MB
+PIECE_ROWS = 2048  # with thumbnails of some 5 kB, 10 MB are held in memory
 BATCH = 32  # 8 to 64 cost the same an image; a fixed one rounds alike in every run
 
 GALLERY = "gallery"
 QUERY = "query"
 Role = str
 Embedded = tuple[CatalogImage, npt.NDArray[np.float32]]
+
+PIECES = "pieces"
+Piece = tuple[Role, str]
+"""Sorted rows that a worker has written, named by nobody else: below PIECES lie a catalogue and its embeddings."""
 
 
 @component(use_beam=True)
@@ -62,33 +67,32 @@ def CatalogueEmbedder(
 
     Raises DataError: when there is no catalogue image.
     """
-    directory = output_directory(embeddings.uri)
-    shards = directory / "shards"
-    encoder_dir = mounted_path(path_utils.serving_model_path(model.uri))
-    with beam_pipeline as pipeline:  # an imported artifact on Kubeflow has no split names, so folders are asked
-        for folder in fileio.glob(f"{examples.uri}/{artifacts.SPLIT_PREFIX}*"):
-            split = Path(folder).name.removeprefix(artifacts.SPLIT_PREFIX)
-            _embed_split(pipeline, split, f"{folder}/*", encoder_dir, shards)
-    gallery, asked = (sorted(shards.glob(f"{role}-*")) for role in (GALLERY, QUERY))
-    if not gallery:
+    folder = open_folder(embeddings.uri)
+    encoder = path_utils.serving_model_path(model.uri)
+    with beam_pipeline as pipeline:
+        pieces = [
+            _embed_split(pipeline, split.rstrip("/"), examples.uri, encoder, embeddings.uri)
+            for split in open_folder(examples.uri).children()
+            if split.startswith(artifacts.SPLIT_PREFIX)  # an imported artifact on Kubeflow has no split names
+        ]
+        _ = (
+            pieces
+            | "All pieces" >> beam.Flatten(pipeline=pipeline)
+            | "Names" >> beam.combiners.ToList()
+            | "Merge" >> beam.Map(_merge, embeddings.uri)
+        )
+    folder.remove(PIECES)
+    if CATALOG_FILE not in folder.children():
         raise DataError(f"expected at least one image of the domain 'catalog' to search, got none in {examples.uri}")
-    _merge(gallery, directory)
-    vectors = [read_embeddings(shard / EMBEDDINGS_FILE) for shard in asked]
-    no_query = read_embeddings(directory / EMBEDDINGS_FILE)[:0]  # [0, dim] where nothing asks
-    np.save(directory / artifacts.QUERIES_FILE, np.concatenate([no_query, *vectors]))
-    shutil.rmtree(shards)
 
 
-def _embed_split(pipeline: beam.Pipeline, split: str, file_pattern: str, encoder_dir: Path, shards: Path) -> None:
-    _ = (
+def _embed_split(pipeline: beam.Pipeline, split: str, examples_uri: str, encoder: str, uri: str) -> beam.PCollection:
+    return (
         pipeline
-        | f"Read {split}" >> beam.io.ReadFromTFRecord(file_pattern)
-        | f"Roles {split}" >> beam.FlatMap(roles, held_out=split == artifacts.HELD_OUT_SPLIT)
+        | f"Read {split}" >> beam.io.ReadFromTFRecord(f"{examples_uri}/{split}/*")
+        | f"Roles {split}" >> beam.FlatMap(roles, held_out=split == artifacts.SPLIT_PREFIX + artifacts.HELD_OUT_SPLIT)
         | f"Batch {split}" >> beam.BatchElements(min_batch_size=BATCH, max_batch_size=BATCH)
-        | f"Embed {split}" >> beam.ParDo(_Embed(encoder_dir))
-        | f"Shard {split}" >> beam.Map(_with_shard, split)
-        | f"By shard {split}" >> beam.GroupByKey()
-        | f"Write {split}" >> beam.Map(_write_shard, shards)
+        | f"Embed {split}" >> beam.ParDo(_Embed(encoder, joined(uri, PIECES)))
     )
 
 
@@ -105,18 +109,33 @@ def roles(serialized: bytes, held_out: bool) -> Iterator[tuple[Role, CatalogImag
 
 
 class _Embed(beam.DoFn):
-    """Batches of (role, CatalogImage) → (role, the image with a thumbnail, [dim] float32)."""
+    """Batches of (role, CatalogImage) → pieces: rows go to files at once, and only names to the next step.
 
-    def __init__(self, encoder_dir: Path) -> None:
-        self._encoder_dir = encoder_dir
+    A worker that fails leaves files that nobody has the name of.
+    """
+
+    def __init__(self, encoder: str, pieces: str) -> None:
+        self._encoder = encoder
+        self._pieces = pieces
 
     def setup(self) -> None:
-        self._embedder = InProcessEmbedder(self._encoder_dir)
+        with fetched(self._encoder) as directory:
+            self._embedder = InProcessEmbedder(directory)
 
-    def process(self, batch: Sequence[tuple[Role, CatalogImage]]) -> Iterator[tuple[Role, Embedded]]:
+    def start_bundle(self) -> None:
+        self._rows: defaultdict[Role, list[Embedded]] = defaultdict(list)
+
+    def process(self, batch: Sequence[tuple[Role, CatalogImage]]) -> Iterator[Piece]:
         jpegs = [_mirrored(image) if role == QUERY else image.jpeg for role, image in batch]
         for (role, image), vector in zip(batch, self._embedder.embed(jpegs), strict=True):
-            yield role, (_with_thumbnail(image), vector)
+            self._rows[role].append((_with_thumbnail(image), vector))
+        for role in [role for role, rows in self._rows.items() if len(rows) >= PIECE_ROWS]:
+            yield role, _write_piece(self._rows.pop(role), self._pieces)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for role, rows in self._rows.items():
+            piece = role, _write_piece(rows, self._pieces)
+            yield WindowedValue(piece, GlobalWindow().max_timestamp(), [GlobalWindow()])
 
 
 def _mirrored(image: CatalogImage) -> bytes:
@@ -137,37 +156,41 @@ def _encode(image: Image.Image, quality: int) -> bytes:
     return encoded.getvalue()
 
 
-def _with_shard(item: tuple[Role, Embedded], split: str) -> tuple[str, Embedded]:
-    role, embedded = item
-    shard = hashlib.sha256(embedded[0].key.encode()).digest()[0] % NUM_SHARDS
-    return f"{role}-{split}-{shard:05d}", embedded
+def _write_piece(rows: list[Embedded], pieces: str) -> str:
+    rows.sort(key=lambda row: by_category(row[0]))
+    folder, name = open_folder(pieces), uuid.uuid4().hex
+    with workplace(folder) as directory:
+        write_catalog(directory / CATALOG_FILE, (image for image, _ in rows))
+        write_embeddings(directory / EMBEDDINGS_FILE, np.stack([vector for _, vector in rows]))
+        folder.publish(directory, name, last=EMBEDDINGS_FILE)
+    return name
 
 
-def _write_shard(item: tuple[str, Iterable[Embedded]], shards: Path) -> None:
-    name, unsorted = item
-    embedded = sorted(unsorted, key=lambda pair: by_category(pair[0]))
-    directory = output_directory(str(shards / name))
-    write_catalog(directory / CATALOG_FILE, (image for image, _ in embedded))
-    write_embeddings(directory / EMBEDDINGS_FILE, np.stack([vector for _, vector in embedded]))
+def _merge(pieces: list[Piece], uri: str) -> None:
+    folder = open_folder(uri)
+    with fetched(joined(uri, PIECES)) as directory:
+        gallery, asked = ([directory / name for role, name in pieces if role == wanted] for wanted in (GALLERY, QUERY))
+        if not gallery:
+            return
+        dim = read_embeddings(gallery[0] / EMBEDDINGS_FILE).shape[1]
+        with folder.writing(artifacts.QUERIES_FILE) as vectors:
+            deque(_merged(asked, vectors, dim), maxlen=0)
+        with folder.writing(EMBEDDINGS_FILE) as vectors, folder.writing(CATALOG_FILE) as catalog:
+            write_catalog(catalog, _merged(gallery, vectors, dim))
 
 
-def _merge(shards: Sequence[Path], directory: Path) -> None:
-    """Writes the rows of sorted shards as one sorted gallery, a row in memory at a time."""
-    catalogs = [Catalog.open(shard / CATALOG_FILE) for shard in shards]
-    vectors = [read_embeddings(shard / EMBEDDINGS_FILE) for shard in shards]
-    gallery = np.lib.format.open_memmap(
-        directory / EMBEDDINGS_FILE, "w+", np.float32, (sum(map(len, vectors)), vectors[0].shape[1])
-    )
-
-    def rows() -> Iterator[CatalogImage]:
-        ordered = heapq.merge(*map(_numbered, catalogs, count()))
-        for row, (_, shard, shard_row) in enumerate(ordered):
-            gallery[row] = vectors[shard][shard_row]
-            yield replace(catalogs[shard].image(shard_row), jpeg=catalogs[shard].thumbnail(shard_row))
-
-    write_catalog(directory / CATALOG_FILE, rows())
-    gallery.flush()
+def _merged(pieces: Sequence[Path], vectors: Path, dim: int) -> Iterator[CatalogImage]:
+    """Writes the vectors of sorted pieces as one sorted whole, and gives the images; of each piece one is in memory."""
+    num_rows = sum(len(read_embeddings(piece / EMBEDDINGS_FILE)) for piece in pieces)
+    target = np.lib.format.open_memmap(vectors, "w+", np.float32, (num_rows, dim))
+    rows = heapq.merge(*map(_rows, pieces), key=lambda row: by_category(row[0]))
+    for number, (image, vector) in enumerate(rows):
+        target[number] = vector
+        yield image
+    target.flush()
 
 
-def _numbered(catalog: Catalog, shard: int) -> Iterator[tuple[Any, int, int]]:
-    return ((by_category(catalog.image(row)), shard, row) for row in range(len(catalog)))
+def _rows(piece: Path) -> Iterator[Embedded]:
+    catalog = Catalog.open(piece / CATALOG_FILE)
+    for row, vector in enumerate(read_embeddings(piece / EMBEDDINGS_FILE)):
+        yield replace(catalog.image(row), jpeg=catalog.thumbnail(row)), vector

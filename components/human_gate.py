@@ -7,16 +7,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from tfx import v1 as tfx
 from tfx.components.evaluator import constants as evaluator_constants
-from tfx.dsl.io import fileio
 from tfx.utils import path_utils
 
 from components import artifacts
 from components.candidate import CandidateFacts
 from components.component import component
-from lookalike.configs.mounts import mounted_path
 from lookalike.documents import CandidateUnreadableError
 from lookalike.release.manifest import tree_sha256
 from lookalike.review.decisions import Decision, DecisionInvalid, DecisionPending, verify_decision
+from lookalike.storage.address import open_folder
+from lookalike.storage.staging import fetched
 
 
 @component
@@ -41,15 +41,16 @@ def HumanGate(
 
     Raises DecisionError: pending, rejected, expired, or not a decision about this model.
     """
-    check_decision(
-        decision,
-        candidate=CandidateFacts.load(candidate.uri),
-        encoder_dir=mounted_path(path_utils.serving_model_path(model.uri)),
-        public_key=public_key,
-        allow_simulated=allow_simulated,
-    )
-    with fileio.open(f"{blessing.uri}/{evaluator_constants.BLESSED_FILE_NAME}", "w") as file:
-        file.write(decision)
+    with fetched(path_utils.serving_model_path(model.uri)) as encoder_dir:
+        check_decision(
+            decision,
+            candidate=CandidateFacts.load(candidate.uri),
+            encoder_dir=encoder_dir,
+            public_key=public_key,
+            allow_simulated=allow_simulated,
+        )
+    with open_folder(blessing.uri).writing(evaluator_constants.BLESSED_FILE_NAME) as path:
+        path.write_text(decision)
     blessing.set_int_custom_property(
         evaluator_constants.ARTIFACT_PROPERTY_BLESSED_KEY, evaluator_constants.BLESSED_VALUE
     )

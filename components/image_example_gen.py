@@ -29,6 +29,7 @@ from lookalike.catalog.product import SPLITS, CatalogImage
 from lookalike.catalog.sources import open_source
 from lookalike.catalog.taxonomy import Taxonomy
 from lookalike.configs.settings import IngestSettings
+from lookalike.storage.address import open_folder
 
 log = logging.getLogger(__name__)
 
@@ -199,10 +200,9 @@ def _write_shard(
     shard: tuple[tuple[str, int], Iterable[tuple[str, str, bytes]]], examples_uri: str, num_shards: int
 ) -> None:
     (split, number), images = shard
-    directory = f"{examples_uri}/{artifacts.SPLIT_PREFIX}{split}"
-    fileio.makedirs(directory)
     write_records(
-        f"{directory}/images-{number:05d}-of-{num_shards:05d}.tfrecord",
+        open_folder(f"{examples_uri}/{artifacts.SPLIT_PREFIX}{split}"),
+        f"images-{number:05d}-of-{num_shards:05d}.tfrecord",
         (record for _, _, record in sorted(images)),
     )
 

@@ -2,15 +2,14 @@
 
 import json
 
-import numpy as np
 from tfx import v1 as tfx
 
 from components import artifacts
 from components.component import component
-from lookalike.configs.mounts import mounted_path
 from lookalike.configs.settings import IndexSettings
-from lookalike.release.contents import EMBEDDINGS_FILE
+from lookalike.release.contents import EMBEDDINGS_FILE, read_embeddings
 from lookalike.retrieval.scann_index import build, choose_spec
+from lookalike.storage.staging import fetched, published
 
 
 @component
@@ -21,12 +20,13 @@ def IndexBuilder(
 ) -> None:
     """Saves the index."""
     chosen = IndexSettings(**json.loads(settings))
-    vectors = np.load(mounted_path(embeddings.uri) / EMBEDDINGS_FILE, allow_pickle=False)
-    spec = choose_spec(
-        len(vectors),
-        exact_below=chosen.exact_below,
-        ah_below=chosen.ah_below,
-        quantization=chosen.quantization,
-    )
-    built = build(vectors, spec, mounted_path(index.uri))
+    with fetched(embeddings.uri) as directory, published(index.uri) as saved:
+        vectors = read_embeddings(directory / EMBEDDINGS_FILE)
+        spec = choose_spec(
+            len(vectors),
+            exact_below=chosen.exact_below,
+            ah_below=chosen.ah_below,
+            quantization=chosen.quantization,
+        )
+        built = build(vectors, spec, saved)
     index.set_string_custom_property("kind", built.kind)

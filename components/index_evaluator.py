@@ -10,12 +10,12 @@ from tfx import v1 as tfx
 from components import artifacts
 from components.component import component
 from components.verdict import StageVerdict
-from lookalike.configs.mounts import mounted_path
 from lookalike.configs.settings import IndexSettings
-from lookalike.release.contents import EMBEDDINGS_FILE
+from lookalike.release.contents import EMBEDDINGS_FILE, read_embeddings
 from lookalike.retrieval import exact
 from lookalike.retrieval.metrics import latency_percentiles_ms, neighbour_recall
 from lookalike.retrieval.scann_index import ScannIndex
+from lookalike.storage.staging import fetched
 
 K = 10
 
@@ -29,9 +29,10 @@ def IndexEvaluator(
 ) -> None:
     """Measures the index as loaded from disk."""
     limits = IndexSettings(**json.loads(settings))
-    gallery = np.load(mounted_path(embeddings.uri) / EMBEDDINGS_FILE, allow_pickle=False)
-    queries = np.load(mounted_path(embeddings.uri) / artifacts.QUERIES_FILE, allow_pickle=False)[: limits.max_queries]
-    evaluate(ScannIndex.load(mounted_path(index.uri)), queries, gallery, limits.min_recall_at_10).save(verdict.uri)
+    with fetched(embeddings.uri) as vectors, fetched(index.uri) as saved:
+        gallery = read_embeddings(vectors / EMBEDDINGS_FILE)
+        queries = read_embeddings(vectors / artifacts.QUERIES_FILE)[: limits.max_queries]
+        evaluate(ScannIndex.load(saved), queries, gallery, limits.min_recall_at_10).save(verdict.uri)
 
 
 def evaluate(

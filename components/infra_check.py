@@ -12,7 +12,7 @@ import components
 from components import artifacts, infra_probe
 from components.component import component
 from components.verdict import StageVerdict
-from lookalike.configs.mounts import mounted_path
+from lookalike.storage.staging import fetched
 
 TIMEOUT_S = 300.0
 ROOT = Path(components.__file__).parent.parent
@@ -25,13 +25,14 @@ def InfraCheck(
     verdict: tfx.dsl.components.OutputArtifact[artifacts.VerdictArtifact],
 ) -> None:
     """Asks the model held-out images."""
-    held_out = f"{examples.path(split=artifacts.HELD_OUT_SPLIT)}/*"
-    check(str(mounted_path(path_utils.serving_model_path(model.uri))), held_out).save(verdict.uri)
+    held_out = examples.path(split=artifacts.HELD_OUT_SPLIT)
+    with fetched(path_utils.serving_model_path(model.uri)) as encoder:
+        check(encoder, held_out).save(verdict.uri)
 
 
-def check(encoder_dir: str, file_pattern: str, timeout_s: float = TIMEOUT_S) -> StageVerdict:
+def check(encoder: Path, queries: str, timeout_s: float = TIMEOUT_S) -> StageVerdict:
     """A verdict whatever happens: a crash, a hang and a wrong answer are reasons, not errors of the pipeline."""
-    command = [sys.executable, "-m", infra_probe.__name__, encoder_dir, file_pattern]
+    command = [sys.executable, "-m", infra_probe.__name__, str(encoder), queries]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:

@@ -1,6 +1,6 @@
 """Loads an encoder and asks it, in a process of its own: run as `python -m components.infra_probe ENCODER QUERIES`.
 
-QUERIES is a TFRecord file pattern of examples. One JSON document comes out on standard output.
+QUERIES is the address of a folder of examples. One JSON document comes out on standard output.
 """
 
 import json
@@ -18,13 +18,13 @@ NUM_QUERIES = 16
 MAX_NORM_ERROR = 1e-3
 
 
-def probe(encoder_dir: Path, file_pattern: str) -> dict:
+def probe(encoder_dir: Path, queries: str) -> dict:
     """Asks real images one by one and all at once.
 
     Returns the embedding's dimension, the number of queries, and the median latency in ms of one image.
     Raises ValueError: if answers are not of length one, or one image is answered differently alone and in a batch.
     """
-    jpegs = [image.jpeg for image in islice(read_images(file_pattern), NUM_QUERIES)]
+    jpegs = [image.jpeg for image in islice(read_images(queries), NUM_QUERIES)]
     embedder = InProcessEmbedder(encoder_dir)
     batch = embedder.embed(jpegs)
     norms = np.linalg.norm(batch, axis=1)

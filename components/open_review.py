@@ -12,11 +12,11 @@ from components import artifacts
 from components.candidate import CandidateFacts
 from components.component import component
 from components.verdict import StageVerdict
-from lookalike.configs.mounts import mounted_path
 from lookalike.configs.settings import ReviewSettings
 from lookalike.review.evidence import evidence_sha256, read_evidence
 from lookalike.review.rounds import OpenedRound, open_round
 from lookalike.review.store import open_store
+from lookalike.storage.staging import fetched
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +45,14 @@ def OpenReview(
     refusals = [] if _is_blessed(blessing) else ["TFMA: a metric of the overall slice is below its threshold"]
     for verdict in (StageVerdict.load(retrieval_verdict.uri), StageVerdict.load(infra_verdict.uri)):
         refusals += [] if verdict.passed else verdict.reasons
-    evidence_dir = mounted_path(evaluation.uri)
-    evidence = read_evidence(evidence_dir)
-    opened = None
-    if refusals:
-        log.warning("candidate %s is not put before people: %s", evidence.candidate.candidate_id, "; ".join(refusals))
-    else:
-        rules = ReviewSettings(**json.loads(settings))
-        opened = _open_round(evidence_dir, len(evidence.queries), rules, submitted_by, database_url)
+    with fetched(evaluation.uri) as evidence_dir:
+        evidence = read_evidence(evidence_dir)
+        opened = None
+        if refusals:
+            log.warning("candidate %s not put before people: %s", evidence.candidate.candidate_id, "; ".join(refusals))
+        else:
+            rules = ReviewSettings(**json.loads(settings))
+            opened = _open_round(evidence_dir, len(evidence.queries), rules, submitted_by, database_url)
     CandidateFacts(
         candidate_id=evidence.candidate.candidate_id,
         round_id=opened.round_id if opened else None,

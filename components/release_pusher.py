@@ -2,10 +2,10 @@
 
 import json
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tfx import v1 as tfx
 from tfx.utils import path_utils
 
@@ -14,12 +14,13 @@ from components.candidate import CandidateFacts
 from components.component import component
 from components.human_gate import check_decision
 from components.verdict import StageVerdict
-from lookalike.configs.mounts import mounted_path, output_directory
 from lookalike.documents import CandidateUnreadableError
 from lookalike.errors import UserError
 from lookalike.release import contents
 from lookalike.release.store import ReleaseStore
 from lookalike.retrieval.scann_index import ScannIndex
+from lookalike.storage.address import open_folder
+from lookalike.storage.staging import fetched
 
 RELEASE_FILE = "release.json"
 CANARY_QUERIES = 100
@@ -54,49 +55,51 @@ def ReleasePusher(
     Raises OSError: disk full or not writable; the release that serves goes on serving.
     """
     facts = CandidateFacts.load(candidate.uri)
-    encoder_dir = mounted_path(path_utils.serving_model_path(model.uri))
-    blessed = check_decision(
-        decision, candidate=facts, encoder_dir=encoder_dir, public_key=public_key, allow_simulated=allow_simulated
-    )
     verdict = StageVerdict.load(index_verdict.uri)
-    if not verdict.passed:
-        raise IndexNotGoodEnoughError("; ".join(verdict.reasons))
-    vectors = mounted_path(embeddings.uri)
-
-    min_recall = verdict.facts[artifacts.MIN_RECALL]
-
-    def build(directory: Path, version: int) -> None:
-        shutil.copytree(encoder_dir, directory / "encoder" / str(version))
-        shutil.copytree(mounted_path(index.uri), directory / contents.INDEX_DIRECTORY)
-        shutil.copy(vectors / contents.EMBEDDINGS_FILE, directory)
-        shutil.copy(vectors / contents.CATALOG_FILE, directory)
-        shutil.copy(mounted_path(taxonomy.uri) / artifacts.TAXONOMY_FILE, directory / contents.TAXONOMY_FILE)
-        retrieval = mounted_path(evaluation.uri) / artifacts.METRICS_FILE
-        metrics = {"retrieval": _read_metrics(retrieval), "index": verdict.facts}
-        (directory / contents.METRICS_FILE).write_text(json.dumps(metrics, indent=2))
-        (directory / contents.DECISION_FILE).write_text(decision)
-        contents.write_canary(
-            directory / contents.CANARY_FILE,
-            np.load(vectors / artifacts.QUERIES_FILE, allow_pickle=False)[:CANARY_QUERIES],
-            contents.read_embeddings(vectors / contents.EMBEDDINGS_FILE),
+    with ExitStack() as stack:
+        encoder = stack.enter_context(fetched(path_utils.serving_model_path(model.uri)))
+        blessed = check_decision(
+            decision, candidate=facts, encoder_dir=encoder, public_key=public_key, allow_simulated=allow_simulated
         )
-        _check_canary(directory, min_recall)
+        if not verdict.passed:
+            raise IndexNotGoodEnoughError("; ".join(verdict.reasons))
+        saved_index, vectors, categories, measured = (
+            stack.enter_context(fetched(one.uri)) for one in (index, embeddings, taxonomy, evaluation)
+        )
+        min_recall = verdict.facts[artifacts.MIN_RECALL]
 
-    pushed = ReleaseStore(release_store).push(
-        build,
-        decision_id=blessed.decision_id,
-        facts={
-            "candidate_id": facts.candidate_id,
-            "model_sha256": facts.model_sha256,
-            "model_uri": facts.model_uri,
-            "examples_uri": facts.examples_uri,
-            "longest_side_px": facts.longest_side_px,
-            "simulated": blessed.simulated,
-            contents.MIN_RECALL_FACT: min_recall,
-        },
-    )
+        def build(directory: Path, version: int) -> None:
+            shutil.copytree(encoder, directory / "encoder" / str(version))
+            shutil.copytree(saved_index, directory / contents.INDEX_DIRECTORY)
+            shutil.copy(vectors / contents.EMBEDDINGS_FILE, directory)
+            shutil.copy(vectors / contents.CATALOG_FILE, directory)
+            shutil.copy(categories / artifacts.TAXONOMY_FILE, directory / contents.TAXONOMY_FILE)
+            metrics = {"retrieval": _read_metrics(measured / artifacts.METRICS_FILE), "index": verdict.facts}
+            (directory / contents.METRICS_FILE).write_text(json.dumps(metrics, indent=2))
+            (directory / contents.DECISION_FILE).write_text(decision)
+            contents.write_canary(
+                directory / contents.CANARY_FILE,
+                contents.read_embeddings(vectors / artifacts.QUERIES_FILE)[:CANARY_QUERIES],
+                contents.read_embeddings(vectors / contents.EMBEDDINGS_FILE),
+            )
+            _check_canary(directory, min_recall)
+
+        pushed = ReleaseStore(release_store).push(
+            build,
+            decision_id=blessed.decision_id,
+            facts={
+                "candidate_id": facts.candidate_id,
+                "model_sha256": facts.model_sha256,
+                "model_uri": facts.model_uri,
+                "examples_uri": facts.examples_uri,
+                "longest_side_px": facts.longest_side_px,
+                "simulated": blessed.simulated,
+                contents.MIN_RECALL_FACT: min_recall,
+            },
+        )
     told = {"version": pushed.version, "manifest_sha256": pushed.manifest.sha256, "decision_id": blessed.decision_id}
-    (output_directory(release.uri) / RELEASE_FILE).write_text(json.dumps(told, indent=2))
+    with open_folder(release.uri).writing(RELEASE_FILE) as path:
+        path.write_text(json.dumps(told, indent=2))
     release.set_int_custom_property("version", pushed.version)
     release.set_string_custom_property("decision_id", blessed.decision_id)
 

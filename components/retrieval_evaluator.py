@@ -1,9 +1,14 @@
 """Offline proof: held-out photos search the whole catalogue, against floors and against the serving release."""
 
+import hashlib
+import heapq
 import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO
 
 from tfx import v1 as tfx
 from tfx.types import artifact_utils
@@ -15,8 +20,8 @@ from components.retrieval_page import render_page
 from components.review_evidence import CandidateIdentity, EmbeddedImages, write_review_evidence
 from components.tf_examples import read_images
 from components.verdict import StageVerdict
+from lookalike.catalog.image_file import ImageFile
 from lookalike.catalog.product import CatalogImage
-from lookalike.configs.mounts import mounted_path, output_directory
 from lookalike.configs.settings import EvaluationSettings
 from lookalike.encoder.embedder import InProcessEmbedder, embed_all
 from lookalike.release.manifest import ReleaseError, read_manifest, tree_sha256
@@ -24,6 +29,8 @@ from lookalike.release.store import split_reference
 from lookalike.retrieval.ground_truth import RetrievalTable
 from lookalike.retrieval.headline import NothingToMeasureError, headline
 from lookalike.retrieval.metrics import RetrievalEvaluation, evaluate_retrieval
+from lookalike.storage.folder import joined
+from lookalike.storage.staging import fetched, published
 
 PAGE_FILE = "page.html"
 
@@ -39,49 +46,54 @@ def RetrievalEvaluator(
 ) -> None:
     """Evaluates the candidate, and beside it the release of the reference `baseline_release` ('' = none is serving)."""
     limits = EvaluationSettings(**json.loads(settings))
-    queries, gallery = _queries_and_gallery(examples, limits.max_gallery_images)
-    encoder = mounted_path(path_utils.serving_model_path(model.uri))
-    candidate = _ask(encoder, queries, gallery)
-    measured = _measure(candidate, limits)
-    baseline, baseline_metrics = None, None
-    serving = _find_release(baseline_release) if baseline_release else None
-    if serving:
-        baseline = _ask(serving / "encoder" / serving.name, queries, gallery)
-        baseline_metrics = _measure(baseline, limits).metrics
-    judgement = judge(measured.metrics, baseline_metrics, limits)
-    judgement.save(verdict.uri)
-    report = {
-        "split": artifacts.HELD_OUT_SPLIT,
-        "num_gallery_images": len(gallery),
-        "candidate": measured.metrics,
-        "baseline": baseline_metrics,
-    }
-    directory = output_directory(evaluation.uri)
-    (directory / artifacts.METRICS_FILE).write_text(json.dumps(report, indent=2))
-    page = render_page(report, judgement, measured, queries, gallery, limits.pictured_queries)
-    (directory / PAGE_FILE).write_text(page)
-    write_review_evidence(
-        directory,
-        candidate=candidate,
-        baseline=baseline,
-        identity=CandidateIdentity(
-            model_sha256=tree_sha256(encoder),
-            model_uri=model.uri,
-            baseline_version=int(serving.name) if serving else None,
-            baseline_manifest_sha256=split_reference(baseline_release)[1],
-            metrics=judgement.facts,
-        ),
-        max_queries=limits.max_review_queries,
-    )
+    with TemporaryFile() as pictures:
+        photos = _Photos.read(examples, limits.max_gallery_images, pictures)
+        with fetched(path_utils.serving_model_path(model.uri)) as encoder:
+            candidate, model_sha256 = _ask(encoder, photos), tree_sha256(encoder)
+        measured = _measure(candidate, limits)
+        baseline, baseline_metrics = None, None
+        version, serving_encoder = _find_release(baseline_release) if baseline_release else (None, "")
+        if serving_encoder:
+            with fetched(serving_encoder) as encoder:
+                baseline = _ask(encoder, photos)
+            baseline_metrics = _measure(baseline, limits).metrics
+        judgement = judge(measured.metrics, baseline_metrics, limits)
+        judgement.save(verdict.uri)
+        report = {
+            "split": artifacts.HELD_OUT_SPLIT,
+            "num_queries": len(photos.queries),
+            "num_queries_left_out": photos.num_left_out,
+            "num_gallery_images": len(photos.gallery),
+            "candidate": measured.metrics,
+            "baseline": baseline_metrics,
+        }
+        with published(evaluation.uri) as directory:
+            (directory / artifacts.METRICS_FILE).write_text(json.dumps(report, indent=2))
+            page = render_page(report, judgement, measured, photos.queries, photos.gallery, limits.pictured_queries)
+            (directory / PAGE_FILE).write_text(page)
+            write_review_evidence(
+                directory,
+                candidate=candidate,
+                baseline=baseline,
+                identity=CandidateIdentity(
+                    model_sha256=model_sha256,
+                    model_uri=model.uri,
+                    baseline_version=version,
+                    baseline_manifest_sha256=split_reference(baseline_release)[1],
+                    metrics=judgement.facts,
+                ),
+                max_queries=limits.max_review_queries,
+            )
 
 
-def _find_release(reference: str) -> Path:
-    """The directory of a release. Raises ReleaseError where there is another one by now."""
-    directory, sha256 = split_reference(reference)
-    found = read_manifest(directory).sha256
+def _find_release(reference: str) -> tuple[int, str]:
+    """Version and encoder's address of a release. Raises ReleaseError where there is another one by now."""
+    address, sha256 = split_reference(reference)
+    found = read_manifest(address).sha256
     if sha256 not in ("", found):
-        raise ReleaseError(f"{directory} must be the release of manifest {sha256[:12]}, got {found[:12]}: run again")
-    return mounted_path(directory)
+        raise ReleaseError(f"{address} must be the release of manifest {sha256[:12]}, got {found[:12]}: run again")
+    version = PurePosixPath(address).name
+    return int(version), joined(address, f"encoder/{version}")
 
 
 def judge(candidate: dict[str, Any], baseline: dict[str, Any] | None, limits: EvaluationSettings) -> StageVerdict:
@@ -100,36 +112,74 @@ def judge(candidate: dict[str, Any], baseline: dict[str, Any] | None, limits: Ev
     return StageVerdict(passed, reasons, {"recall_at_1": track.recall_at_1})
 
 
-def _queries_and_gallery(
-    examples: tfx.types.standard_artifacts.Examples, max_gallery_images: int
-) -> tuple[list[CatalogImage], list[CatalogImage]]:
-    """The held-out images, and the catalogue images they search: held-out ones first, then others up to a limit."""
-    held_out = list(read_images(examples.path(split=artifacts.HELD_OUT_SPLIT) + "/*"))
-    gallery = [image for image in held_out if image.domain == "catalog"]
-    queries = [image for image in held_out if not image.seen_in]  # the others show what may have been trained on
-    if not queries:
-        raise NothingToMeasureError(
-            f"expected held-out images to ask with, got none: nearly the same pictures as all {len(held_out)} are in "
-            "another split; add products, or raise ingest.test_fraction"
-        )
-    others = (
-        split for split in artifact_utils.decode_split_names(examples.split_names) if split != artifacts.HELD_OUT_SPLIT
-    )
-    for image in chain.from_iterable(read_images(examples.path(split=split) + "/*") for split in others):
-        if len(gallery) >= max_gallery_images:
-            break
-        if image.domain == "catalog":
-            gallery.append(image)
-    return queries, gallery
+@dataclass(frozen=True)
+class _Photos:
+    """What asks and what is asked.
+
+    queries: held-out images.   num_left_out: how many more there are.   gallery: catalogue images, held-out ones first.
+    """
+
+    queries: ImageFile
+    num_left_out: int
+    gallery: ImageFile
+
+    @classmethod
+    def read(cls, examples: tfx.types.standard_artifacts.Examples, limit: int, pictures: BinaryIO) -> "_Photos":
+        """At most `limit` queries and as many images that they search, with their pictures in a file.
+
+        Raises NothingToMeasureError.
+        """
+        splits = artifact_utils.decode_split_names(examples.split_names)
+        with fetched(examples.path(split=artifacts.HELD_OUT_SPLIT)) as held_out:
+            photos = cls._held_out(str(held_out), limit, pictures)
+        others = (examples.path(split=split) for split in splits if split != artifacts.HELD_OUT_SPLIT)
+        for image in chain.from_iterable(map(read_images, others)):
+            if len(photos.gallery) >= limit:
+                break
+            if image.domain == "catalog":
+                photos.gallery.append(image)
+        return photos
+
+    @classmethod
+    def _held_out(cls, address: str, limit: int, pictures: BinaryIO) -> "_Photos":
+        asking = _drawn(filter(_asks, read_images(address)), limit)
+        found = _drawn((image for image in read_images(address) if image.domain == "catalog"), limit)
+        queries, gallery, num_held_out, num_asking = ImageFile(pictures), ImageFile(pictures), 0, 0
+        for image in read_images(address):
+            num_held_out += 1
+            num_asking += _asks(image)
+            if image.key in asking:
+                queries.append(image)
+            if image.key in found:
+                gallery.append(image)
+        if not asking:
+            raise NothingToMeasureError(
+                f"expected held-out images to ask with, got none: nearly the same pictures as all {num_held_out} are "
+                "in another split; add products, or raise ingest.test_fraction"
+            )
+        return cls(queries, num_asking - len(queries), gallery)
 
 
-def _ask(encoder: Path, queries: list[CatalogImage], gallery: list[CatalogImage]) -> EmbeddedImages:
+def _asks(image: CatalogImage) -> bool:
+    return not image.seen_in  # the others show what may have been trained on
+
+
+def _drawn(images: Iterable[CatalogImage], limit: int) -> set[str]:
+    """The keys of at most `limit` images; products are drawn whole, so that what answers comes with what asks."""
+
+    def order(image: CatalogImage) -> tuple[bytes, str]:
+        return hashlib.sha256(image.product_id.encode()).digest(), image.key
+
+    return {key for _, key in heapq.nsmallest(limit, map(order, images))}
+
+
+def _ask(encoder: Path, photos: _Photos) -> EmbeddedImages:
     embed = InProcessEmbedder(encoder).embed
     return EmbeddedImages(
-        queries=queries,
-        gallery=gallery,
-        query_embeddings=embed_all(embed, [image.jpeg for image in queries]),
-        gallery_embeddings=embed_all(embed, [image.jpeg for image in gallery]),
+        queries=photos.queries,
+        gallery=photos.gallery,
+        query_embeddings=embed_all(embed, (image.jpeg for image in photos.queries)),
+        gallery_embeddings=embed_all(embed, (image.jpeg for image in photos.gallery)),
     )
 
 
@@ -137,7 +187,7 @@ def _measure(images: EmbeddedImages, limits: EvaluationSettings) -> RetrievalEva
     return evaluate_retrieval(
         images.query_embeddings,
         images.gallery_embeddings,
-        RetrievalTable.of(images.queries),
-        RetrievalTable.of(images.gallery),
+        RetrievalTable.of(images.queries.facts),
+        RetrievalTable.of(images.gallery.facts),
         num_resamples=limits.bootstrap_resamples,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from lookalike.catalog.image_file import ImageFile
 from lookalike.catalog.product import CatalogImage
 from lookalike.retrieval.exact import Neighbours, search
 from lookalike.review.evidence import (
@@ -33,8 +34,8 @@ class EmbeddedImages:
     gallery_embeddings: [num_gallery, dim] float32, L2-normalised.
     """
 
-    queries: Sequence[CatalogImage]
-    gallery: Sequence[CatalogImage]
+    queries: ImageFile
+    gallery: ImageFile
     query_embeddings: npt.NDArray[np.float32]
     gallery_embeddings: npt.NDArray[np.float32]
 
@@ -74,19 +75,19 @@ def write_review_evidence(
     rows = _draw(candidate.queries, identity.model_sha256, max_queries)
     grids = _grids(candidate, rows)
     baseline_grids = _grids(baseline, rows) if baseline else [None] * len(rows)
-    pictures: dict[str, bytes] = {}
+    (directory / IMAGES_FOLDER).mkdir(parents=True)
     queries = []
     for row, grid, baseline_grid in zip(rows, grids, baseline_grids, strict=True):
         query = candidate.queries[row]
         queries.append(
             EvidenceQuery(
                 query_id=query.key,
-                image_sha256=_keep(query, pictures),
+                image_sha256=_keep(query, directory),
                 category=query.category,
                 product_id=query.product_id,
                 domain=query.domain,
-                candidate=_results(grid, pictures),
-                baseline=None if baseline_grid is None else _results(baseline_grid, pictures),
+                candidate=_results(candidate.gallery, grid, directory),
+                baseline=None if baseline_grid is None else _results(candidate.gallery, baseline_grid, directory),
             )
         )
     who = Candidate(
@@ -96,51 +97,49 @@ def write_review_evidence(
         baseline_version=identity.baseline_version,
         metrics=identity.metrics,
     )
-    (directory / IMAGES_FOLDER).mkdir(parents=True)
-    for sha256, jpeg in pictures.items():
-        image_path(directory, sha256).write_bytes(jpeg)
     write_evidence(Evidence(candidate=who, queries=tuple(queries)), directory)
 
 
-def _draw(queries: Sequence[CatalogImage], model_sha256: str, max_queries: int) -> list[int]:
-    wild = [row for row, image in enumerate(queries) if image.domain == "wild"]
+def _draw(queries: ImageFile, model_sha256: str, max_queries: int) -> list[int]:
+    wild = [row for row, image in enumerate(queries.facts) if image.domain == "wild"]
 
     def by_hash(row: int) -> bytes:
-        return hashlib.sha256(f"{model_sha256}:{queries[row].key}".encode()).digest()
+        return hashlib.sha256(f"{model_sha256}:{queries.facts[row].key}".encode()).digest()
 
     return sorted(wild or range(len(queries)), key=by_hash)[:max_queries]
 
 
-Grid = list[tuple[CatalogImage, float]]
+Grid = list[tuple[int, float]]
+"""Rows of the gallery, and their scores."""
 
 
 def _grids(images: EmbeddedImages, rows: Sequence[int]) -> list[Grid]:
     depth = min(DEPTH, len(images.gallery))
     found = search(images.query_embeddings[rows], images.gallery_embeddings, depth)
-    return [_grid(images, images.queries[row], found, place) for place, row in enumerate(rows)]
+    return [_grid(images, images.queries.facts[row], found, place) for place, row in enumerate(rows)]
 
 
 def _grid(images: EmbeddedImages, query: CatalogImage, found: Neighbours, place: int) -> Grid:
     """The best image of each of the nearest products, the photo itself left out."""
-    best: dict[str, tuple[CatalogImage, float]] = {}
-    for item, score in zip(found.ids[place].tolist(), found.scores[place].tolist(), strict=True):
-        image = images.gallery[item]
+    best: dict[str, tuple[int, float]] = {}
+    for row, score in zip(found.ids[place].tolist(), found.scores[place].tolist(), strict=True):
+        image = images.gallery.facts[row]
         if image.picture != query.picture:
-            best.setdefault(image.product_id, (image, score))
+            best.setdefault(image.product_id, (row, score))
     return list(best.values())[:GRID_SIZE]
 
 
-def _results(grid: Grid, pictures: dict[str, bytes]) -> tuple[EvidenceResult, ...]:
+def _results(gallery: ImageFile, grid: Grid, directory: Path) -> tuple[EvidenceResult, ...]:
     return tuple(
         EvidenceResult(
-            image_sha256=_keep(image, pictures), product_id=image.product_id, category=image.category, score=score
+            image_sha256=_keep(image, directory), product_id=image.product_id, category=image.category, score=score
         )
-        for image, score in grid
+        for image, score in ((gallery[row], score) for row, score in grid)
     )
 
 
-def _keep(image: CatalogImage, pictures: dict[str, bytes]) -> str:
-    """Remembers the picture and gives it a name that tells nothing about the arm it came from."""
+def _keep(image: CatalogImage, directory: Path) -> str:
+    """Writes the picture under a name that tells nothing about the arm it came from."""
     sha256 = hashlib.sha256(image.jpeg).hexdigest()
-    pictures[sha256] = image.jpeg
+    image_path(directory, sha256).write_bytes(image.jpeg)
     return sha256

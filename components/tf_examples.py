@@ -7,6 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from lookalike.catalog.product import FIELDS, CatalogImage, Kind, Reach, from_columns, to_columns
+from lookalike.storage.folder import Folder
+from lookalike.storage.staging import fetched
 from transform import features
 
 _COLUMNS = tuple(to_columns(CatalogImage("any name"), Reach.EXAMPLES))
@@ -62,17 +64,16 @@ def _bytes(values: Iterable[bytes]) -> tf.train.Feature:
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
 
 
-def write_records(path: str, records: Iterable[bytes]) -> None:
+def write_records(folder: Folder, name: str, records: Iterable[bytes]) -> None:
     """Writes an uncompressed TFRecord file (JPEGs do not compress), whole or not at all."""
-    partial = f"{path}.partial"
-    with tf.io.TFRecordWriter(partial) as writer:
+    with folder.writing(name) as path, tf.io.TFRecordWriter(str(path)) as writer:
         for record in records:
             writer.write(record)
-    tf.io.gfile.rename(partial, path, overwrite=True)
 
 
-def read_images(file_pattern: str) -> Iterator[CatalogImage]:
-    """Every image of the files, in the order of their names."""
-    files = sorted(tf.io.gfile.glob(file_pattern))
-    for record in tf.data.TFRecordDataset(files).as_numpy_iterator():
-        yield decode(record)
+def read_images(address: str) -> Iterator[CatalogImage]:
+    """Every image of the files in a folder, in the order of their names."""
+    with fetched(address) as directory:
+        files = sorted(map(str, directory.iterdir()))
+        for record in tf.data.TFRecordDataset(files).as_numpy_iterator():
+            yield decode(record)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lookalike.configs.mounts import mounted_path, output_directory
 from lookalike.documents import read_left
+from lookalike.storage.address import open_folder
+from lookalike.storage.staging import fetched
 
 VERDICT_FILE = "verdict.json"
 
@@ -26,9 +27,11 @@ class StageVerdict:
 
     def save(self, uri: str) -> None:
         """Writes verdict.json."""
-        (output_directory(uri) / VERDICT_FILE).write_text(json.dumps(asdict(self), indent=2))
+        with open_folder(uri).writing(VERDICT_FILE) as path:
+            path.write_text(json.dumps(asdict(self), indent=2))
 
     @classmethod
     def load(cls, uri: str) -> "StageVerdict":
         """Reads verdict.json; what a later version added to it is left out. Raises CandidateUnreadableError."""
-        return read_left(cls, mounted_path(uri) / VERDICT_FILE, "the verdict of a stage")
+        with fetched(uri) as directory:
+            return read_left(cls, directory / VERDICT_FILE, "the verdict of a stage")

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,9 +12,10 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras as keras
 
-from lookalike.configs.mounts import mounted_path
 from lookalike.configs.settings import ModelSettings, TrainingSettings
 from lookalike.errors import EXIT_BAD_DATA, UserError
+from lookalike.storage.folder import joined
+from trainer.checkpoints import Checkpoints, checkpoints_at
 from trainer.data import ImageSet, augmented_batches, load_images
 from trainer.export import Encoder
 from trainer.metrics import validation_recall_at_1
@@ -46,7 +46,7 @@ class TrainerArgs(Protocol):
 def run_fn(fn_args: TrainerArgs) -> None:
     """Trains the encoder and exports the best epoch of it.
 
-    `custom_config` holds the sections `model` and `training` of the settings, and `checkpoint_root`, a directory in
+    `custom_config` holds the sections `model` and `training` of the settings, and `checkpoint_root`, an address at
     which an interrupted training of the very same inputs is found and gone on with.
     """
     config = fn_args.custom_config
@@ -59,10 +59,10 @@ def run_fn(fn_args: TrainerArgs) -> None:
         _check_there_is_something_to_learn(training)
         keras.utils.set_random_seed(settings.seed)
         model = build_model(ModelSettings(**config["model"]), num_classes=len(labels))
-        checkpoints = mounted_path(config["checkpoint_root"]) / _fingerprint(fn_args)
-        fit(model, training, validation, settings, checkpoints, fn_args.model_run_dir)
-    Encoder(model, transform, labels).save(fn_args.serving_model_dir)
-    _forget(checkpoints)
+        with checkpoints_at(joined(config["checkpoint_root"], _fingerprint(fn_args))) as checkpoints:
+            fit(model, training, validation, settings, checkpoints, fn_args.model_run_dir)
+            Encoder(model, transform, labels).save(fn_args.serving_model_dir)
+            checkpoints.forget()
 
 
 def fit(
@@ -70,7 +70,7 @@ def fit(
     training: ImageSet,
     validation: ImageSet,
     settings: TrainingSettings,
-    checkpoints: Path,
+    checkpoints: Checkpoints,
     tensorboard_dir: str,
 ) -> None:
     """Trains the model in place and leaves it with the weights of its best epoch.
@@ -79,8 +79,7 @@ def fit(
 
     Raises TrainingDivergedError: at the first loss that is NaN or infinite.
     """
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    best = BestEpoch(lambda: validation_recall_at_1(model, validation), checkpoints, settings.patience)
+    best = BestEpoch(lambda: validation_recall_at_1(model, validation), checkpoints.directory, settings.patience)
     if not best.is_over(settings.epochs):
         # Measured before training too: validation images that cannot be measured are told now, not an epoch later.
         log.info("untrained: recall@1 %.3f", validation_recall_at_1(model, validation))
@@ -94,7 +93,7 @@ def _train(
     training: ImageSet,
     settings: TrainingSettings,
     best: BestEpoch,
-    checkpoints: Path,
+    checkpoints: Checkpoints,
     tensorboard_dir: str,
 ) -> None:
     steps = settings.steps_per_epoch or -(-len(training.pixels) // settings.batch_size)
@@ -108,7 +107,8 @@ def _train(
                 best,
                 TrainingProgress(settings.epochs, steps),
                 keras.callbacks.TensorBoard(tensorboard_dir, write_graph=False),
-                keras.callbacks.BackupAndRestore(str(checkpoints / "backup")),  # last: what it saves is complete
+                keras.callbacks.BackupAndRestore(str(checkpoints.directory / "backup")),  # after what it shall save
+                checkpoints,
             ],
             verbose=0,
         )
@@ -135,11 +135,3 @@ def _fingerprint(fn_args: TrainerArgs) -> str:
     """Of everything that decides the outcome; the input's address stands for its content, artifacts never change."""
     inputs = [fn_args.custom_config, list(fn_args.train_files), list(fn_args.eval_files), fn_args.transform_output]
     return hashlib.sha256(json.dumps([*inputs, tf.__version__], sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _forget(checkpoints: Path) -> None:
-    """Removes the checkpoints of a training whose export is saved."""
-    finished = checkpoints.with_name(f"{checkpoints.name}.finished")
-    shutil.rmtree(finished, ignore_errors=True)  # left behind by a kill between the next two lines
-    checkpoints.rename(finished)  # first, so that a kill never leaves half a checkpoint to go on with
-    shutil.rmtree(finished)

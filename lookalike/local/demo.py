@@ -7,9 +7,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from components.tf_examples import read_images
+from lookalike.catalog.image_file import ImageFile
 from lookalike.catalog.product import CatalogImage
 from lookalike.catalog.sources import fingerprint, open_source
 from lookalike.configs.settings import Settings, load_settings
@@ -56,14 +58,15 @@ def run_demo(root: Path, overrides: Sequence[str], on_node: OnNode) -> dict[str,
     _review(workspace, settings, training)
     promotion = promote(workspace, settings, training.candidate_uri, on_node)
     on_node("evaluate, serve and search")
-    held_out = list(read_images(f"{training.candidate.examples_uri}/Split-test/*"))
-    wild = [image for image in held_out if image.domain == "wild"]
-    queries = Queries(wild, num_unusable=0)
-    metrics = {
-        "release": evaluate_release(promotion.release, queries),
-        "colour histogram": evaluate_baseline(promotion.release, queries),
-    }
-    answers = _search(workspace, wild, settings.demo.num_searches)
+    with TemporaryFile() as pictures:
+        held_out = read_images(f"{training.candidate.examples_uri}/Split-test")
+        wild = ImageFile(pictures, (image for image in held_out if image.domain == "wild"))
+        queries = Queries(wild, num_unusable=0)
+        metrics = {
+            "release": evaluate_release(promotion.release, queries),
+            "colour histogram": evaluate_baseline(promotion.release, queries),
+        }
+        answers = _search(workspace, wild, settings.demo.num_searches)
     told = _summary(promotion.release, metrics, answers) | {
         "worked": list(training.run.worked + promotion.run.worked),
         "cached": list(training.run.cached + promotion.run.cached),
@@ -110,12 +113,12 @@ def _review(workspace: Workspace, settings: Settings, training: Training) -> Non
         )
 
 
-def _search(workspace: Workspace, wild: Sequence[CatalogImage], num_searches: int) -> list[Answer]:
+def _search(workspace: Workspace, wild: ImageFile, num_searches: int) -> list[Answer]:
     """Asks the service itself, over HTTP."""
     step = max(1, len(wild) // num_searches)
     with serve(workspace.releases.address, port=0) as server:
         _wait_until_ready(server.url)
-        return [_ask(server.url, image) for image in wild[::step][:num_searches]]
+        return [_ask(server.url, wild[row]) for row in range(0, len(wild), step)[:num_searches]]
 
 
 def _wait_until_ready(url: str) -> None:

@@ -1,7 +1,7 @@
 """Labelled photos against a release's gallery, beside what colour alone and an untrained network reach."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -34,7 +34,7 @@ class Queries:
     num_unusable: rows that are not among them.
     """
 
-    rows: Sequence[CatalogImage]
+    rows: ImageFile
     num_unusable: int
 
     @property
@@ -93,12 +93,12 @@ def _measure(
         domain=[GALLERY_DOMAIN] * len(catalog),
     )
     # A release of before digests were kept knows its pictures by name; then the photos that ask are known so too.
-    rows = asked.rows if catalog.knows_pictures else [_known_by_name(row) for row in asked.rows]
+    rows = asked.rows.facts if catalog.knows_pictures else list(map(_known_by_name, asked.rows.facts))
     return evaluate_retrieval(queries, np.asarray(gallery), RetrievalTable.of(rows), table).metrics
 
 
 def _known_by_name(image: CatalogImage) -> CatalogImage:
-    return replace(image, canonical_sha256="", sha256="", jpeg=b"")
+    return replace(image, canonical_sha256="", sha256="")
 
 
 def _catalog(release: Release) -> Catalog:

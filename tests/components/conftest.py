@@ -30,6 +30,7 @@ from lookalike.catalog.product import CatalogImage
 from lookalike.configs.settings import IngestSettings
 from lookalike.release.manifest import tree_sha256
 from lookalike.review.decisions import Decision, sign_decision
+from lookalike.storage.address import open_folder
 
 EMBEDDING_DIM = 16
 
@@ -95,9 +96,9 @@ def make_examples(artifact: Callable[..., Any]) -> Callable[..., Any]:
         examples = artifact(tfx.types.standard_artifacts.Examples, "examples")
         examples.split_names = artifact_utils.encode_split_names(sorted(splits))
         for split, images in splits.items():
-            directory = Path(examples.path(split=split))
-            directory.mkdir()
-            write_records(str(directory / "images-00000-of-00001.tfrecord"), map(encode, images))
+            write_records(
+                open_folder(examples.path(split=split)), "images-00000-of-00001.tfrecord", map(encode, images)
+            )
         return examples
 
     return make

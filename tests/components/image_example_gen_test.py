@@ -70,7 +70,7 @@ def good_rows(draw):
 
 def images_by_split(ingested):
     splits = json.loads(ingested.examples.split_names)
-    return {split: list(read_images(ingested.examples.path(split=split) + "/*")) for split in splits}
+    return {split: list(read_images(ingested.examples.path(split=split))) for split in splits}
 
 
 def test_every_image_is_an_example_or_a_dead_letter_with_its_reason(tmp_path, draw, good_rows, ingest, dead_letters):

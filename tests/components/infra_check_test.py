@@ -9,14 +9,16 @@ from components.infra_check import InfraCheck, check
 from components.infra_probe import probe
 from components.tf_examples import encode, write_records
 from components.verdict import StageVerdict
+from lookalike.storage.address import open_folder
 
 
 @pytest.fixture(scope="module")
 def queries(tmp_path_factory, stored_image):
     """20 images; a probe asks 16."""
-    path = tmp_path_factory.mktemp("queries") / "images.tfrecord"
-    write_records(str(path), [encode(stored_image(f"{number}.jpg", number)) for number in range(20)])
-    return str(path)
+    address = str(tmp_path_factory.mktemp("queries"))
+    images = (encode(stored_image(f"{number}.jpg", number)) for number in range(20))
+    write_records(open_folder(address), "images.tfrecord", images)
+    return address
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def verdicts(tmp_path_factory, encoder_dir, long_encoder_dir, queries):
         "hang": (encoder_dir, queries, 0.2),
     }
     with ThreadPoolExecutor() as pool:
-        asked = {name: pool.submit(check, str(model), *rest) for name, (model, *rest) in questions.items()}
+        asked = {name: pool.submit(check, model, *rest) for name, (model, *rest) in questions.items()}
         return {name: verdict.result() for name, verdict in asked.items()}
 
 

@@ -146,9 +146,19 @@ def test_a_release_that_was_replaced_since_is_compared_with_nothing(evaluate, en
         evaluate(f"{release}@{'ab' * 32}")
 
 
-def test_gallery_stops_at_its_limit_but_holds_every_held_out_image(evaluate):
-    directory, verdict = evaluate(max_gallery_images=4)
+def test_gallery_stops_at_its_limit_and_takes_what_is_asked_for_first(evaluate):
+    directory, verdict = evaluate(max_gallery_images=6)
     report = json.loads((directory / "metrics.json").read_text())
-    assert report["num_gallery_images"] == 4  # three of them asked for
+    assert report["num_gallery_images"] == 6  # three of them asked for
+    assert (report["num_queries"], report["num_queries_left_out"]) == (6, 0)
     assert report["candidate"]["product"]["wild→catalog"]["num_queries"] == 3
+    assert verdict.passed
+
+
+def test_queries_stop_at_the_same_limit_with_what_answers_them_in_the_gallery(evaluate):
+    directory, verdict = evaluate(max_gallery_images=2)
+    report = json.loads((directory / "metrics.json").read_text())
+    assert (report["num_queries"], report["num_queries_left_out"], report["num_gallery_images"]) == (2, 4, 2)
+    wild = report["candidate"]["product"]["wild→catalog"]
+    assert (wild["num_queries"], wild["recall_at_1"]) == (1, 1.0)  # of two images of one product
     assert verdict.passed

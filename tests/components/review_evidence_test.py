@@ -1,9 +1,11 @@
 import hashlib
+import io
 
 import numpy as np
 import pytest
 
 from components.review_evidence import CandidateIdentity, EmbeddedImages, write_review_evidence
+from lookalike.catalog.image_file import ImageFile
 from lookalike.review.evidence import read_evidence
 
 MODEL = "ab" * 32
@@ -55,7 +57,8 @@ def write(tmp_path):
 
 
 def embedded(queries, gallery):
-    return EmbeddedImages(queries[0], gallery[0], queries[1], gallery[1])
+    images = (ImageFile(io.BytesIO(), one[0]) for one in (queries, gallery))
+    return EmbeddedImages(*images, queries[1], gallery[1])
 
 
 def products(grid):

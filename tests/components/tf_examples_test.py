@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from components.tf_examples import decode, encode, read_images, write_records
 from lookalike.catalog.product import CatalogImage
+from lookalike.storage.address import open_folder
 
 
 def test_every_fact_survives_the_round_trip(stored_image):
@@ -64,9 +65,10 @@ def test_a_feature_of_a_later_version_is_passed_over(stored_image):
 
 def test_records_are_read_in_the_order_of_file_names(tmp_path, stored_image):
     first, second, third = (stored_image(f"{name}.jpg") for name in "abc")
-    write_records(str(tmp_path / "1.tfrecord"), [encode(third)])
-    write_records(str(tmp_path / "0.tfrecord"), [encode(second), encode(first)])
-    assert [image.image_id for image in read_images(f"{tmp_path}/*")] == ["b.jpg", "a.jpg", "c.jpg"]
+    folder = open_folder(str(tmp_path))
+    write_records(folder, "1.tfrecord", [encode(third)])
+    write_records(folder, "0.tfrecord", [encode(second), encode(first)])
+    assert [image.image_id for image in read_images(str(tmp_path))] == ["b.jpg", "a.jpg", "c.jpg"]
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, stored_image):
@@ -74,13 +76,13 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, stored_image):
         yield encode(stored_image())
         raise OSError("no space left on device")
 
-    path = tmp_path / "images.tfrecord"
+    folder = open_folder(str(tmp_path))
     with pytest.raises(OSError, match="no space"):
-        write_records(str(path), records())
-    assert not path.exists()
-    write_records(str(path), [encode(stored_image("new.jpg"))])
+        write_records(folder, "images.tfrecord", records())
+    assert not list(tmp_path.iterdir())
+    write_records(folder, "images.tfrecord", [encode(stored_image("new.jpg"))])
     with pytest.raises(OSError, match="no space"):
-        write_records(str(path), records())
-    assert [image.image_id for image in read_images(str(path))] == ["new.jpg"]
-    write_records(str(path), [encode(stored_image("newer.jpg"))])
-    assert [image.image_id for image in read_images(f"{tmp_path}/*")] == ["newer.jpg"]
+        write_records(folder, "images.tfrecord", records())
+    assert [image.image_id for image in read_images(str(tmp_path))] == ["new.jpg"]
+    write_records(folder, "images.tfrecord", [encode(stored_image("newer.jpg"))])
+    assert [image.image_id for image in read_images(str(tmp_path))] == ["newer.jpg"]

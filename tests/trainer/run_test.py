@@ -14,7 +14,9 @@ import tensorflow as tf
 import tf_keras as keras
 
 from lookalike.configs.settings import ModelSettings, TrainingSettings
+from lookalike.storage.address import open_folder
 from trainer import run
+from trainer.checkpoints import Checkpoints
 from trainer.data import ImageSet
 from trainer.export import Encoder
 from trainer.heads import CosineClassifier, embedding_head
@@ -62,7 +64,7 @@ def train(images, model_settings, training_settings, tmp_path) -> Callable[..., 
         settings = dataclasses.replace(training_settings, **changes)
         keras.utils.set_random_seed(settings.seed)
         model = tiny_model(model_settings, num_classes=2)
-        fit(model, images, images, settings, tmp_path / "checkpoints", str(tmp_path / "tensorboard"))
+        fit(model, images, images, settings, Checkpoints(tmp_path / "checkpoints"), str(tmp_path / "tensorboard"))
         return model
 
     return start
@@ -76,7 +78,14 @@ def unbroken(images, model_settings, training_settings, tmp_path_factory: pytest
     model = tiny_model(model_settings, num_classes=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "validation_recall_at_1", progress_of)
-        fit(model, images, images, training_settings, directory / "checkpoints", str(directory / "tensorboard"))
+        fit(
+            model,
+            images,
+            images,
+            training_settings,
+            Checkpoints(directory / "checkpoints"),
+            str(directory / "tensorboard"),
+        )
     return digest(model)
 
 
@@ -158,6 +167,7 @@ import dataclasses, json, pathlib, runpy, sys
 import tensorflow_transform as tft, tf_keras as keras
 from lookalike.configs.settings import ModelSettings, TrainingSettings
 from trainer import run
+from trainer.checkpoints import Checkpoints
 from trainer.data import load_images
 
 this_file, examples, transform, scratch, model, training = json.loads(sys.argv[1])
@@ -168,7 +178,7 @@ settings = TrainingSettings(**training)
 run.validation_recall_at_1 = here["progress_of"]
 keras.utils.set_random_seed(settings.seed)
 model = here["tiny_model"](ModelSettings(**model), num_classes=2)
-run.fit(model, images, images, settings, scratch / "checkpoints", str(scratch / "tensorboard"))
+run.fit(model, images, images, settings, Checkpoints(scratch / "checkpoints"), str(scratch / "tensorboard"))
 print(here["digest"](model))
 """
 
@@ -234,6 +244,21 @@ def test_run_fn_trains_exports_and_forgets_its_checkpoints(fn_args, rows, tmp_pa
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1.0, atol=1e-5)
     assert list((tmp_path / "checkpoints").iterdir()) == []
     assert list(Path(fn_args.model_run_dir).rglob("events.out.tfevents.*"))
+
+
+def test_an_interrupted_training_goes_on_from_an_object_store(fn_args, tmp_path, monkeypatch, s3_address) -> None:
+    fn_args.custom_config["checkpoint_root"] = f"{s3_address}/checkpoints"
+    with monkeypatch.context() as patch:
+        patch.setattr(Encoder, "save", fail_at(0, Encoder.save))
+        with pytest.raises(KilledError):
+            run_fn(fn_args)
+    copies = {file.name.split("/")[1] for file in open_folder(f"{s3_address}/checkpoints").files()}
+    assert len(copies) == 1, "of the last epoch alone"
+
+    forbid_training(monkeypatch)
+    run_fn(fn_args)
+    assert Path(fn_args.serving_model_dir, "saved_model.pb").exists()
+    assert not list(open_folder(s3_address).files())
 
 
 def test_a_source_with_nothing_to_learn_from_is_told_what_is_missing(fn_args, rows, write_examples, tmp_path) -> None:

@@ -9,11 +9,13 @@ from lookalike.catalog.product import CatalogImage
 
 def test_images_come_back_whole_and_in_order_from_a_shared_file() -> None:
     file = BytesIO()
-    first, second = ImageFile(file), ImageFile(file)
     images = [CatalogImage(f"{number}.jpg", title="Hat", jpeg=bytes([number]) * number) for number in range(5)]
-    for image in images:
-        (first if image.image_id in ("0.jpg", "3.jpg") else second).append(image)
+    first, second = ImageFile(file, images[:1]), ImageFile(file, images[1:3])
+    first.append(images[3])
+    second.append(images[4])
     assert list(first) == [images[0], images[3]]
+    assert [image.title for image in first.facts] == ["Hat", "Hat"]
+    assert not any(image.jpeg for image in first.facts)
     assert [second[row] for row in range(len(second))] == [images[1], images[2], images[4]]
 
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from lookalike.catalog.dead_letters import DataError
+from lookalike.catalog.image_file import ImageFile
 from lookalike.catalog.product import CatalogImage
 from lookalike.quality.evaluation import Queries, evaluate_baseline, read_queries
 from lookalike.release.contents import write_catalog
@@ -51,7 +52,7 @@ def test_a_photo_of_the_gallery_does_not_find_itself(tmp_path: Path, is_old: boo
         write_first_format(tmp_path)
     else:
         write_catalog(tmp_path / "catalogue.arrow", GALLERY)
-    measured = evaluate_baseline(release_in(tmp_path), Queries([OWN], num_unusable=0), embed)
+    measured = evaluate_baseline(release_in(tmp_path), Queries(ImageFile(io.BytesIO(), [OWN]), num_unusable=0), embed)
     product = measured["product"]["overall"]
     assert product["num_queries"] == 1
     assert (product["recall_at_1"], product["recall_at_4"]) == (0.0, 1.0), "the other product comes first"
