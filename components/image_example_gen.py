@@ -1,41 +1,57 @@
-"""Ingest: a catalogue source becomes checked, canonical, split examples; what cannot be used is told apart."""
+"""Ingest: a catalogue source becomes checked, canonical, split examples; what cannot be used is told apart.
+
+Pictures lie in files from the worker that decodes them on; between the steps go facts alone, and no worker has all.
+"""
 
 import hashlib
 import json
 import logging
-import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam.io.filesystems import FileSystems
-from apache_beam.pvalue import AsSingleton, TaggedOutput
+from apache_beam.pvalue import AsSingleton, PCollection, TaggedOutput
 from tfx import v1 as tfx
 from tfx.components.util import examples_utils
-from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components import artifacts
+from components.canonical_shards import CanonicalShards, Place, read_picture
 from components.component import component
+from components.dead_letter_files import WriteDeadLetters, merge_dead_letters, quarantine, read_dead_letters
 from components.tf_examples import encode, write_records
-from lookalike.catalog.dead_letters import DataError, DeadLetter, Reason, check_dead_letter_thresholds
+from lookalike.catalog.dead_letters import DataError, DeadLetter, check_dead_letter_thresholds
 from lookalike.catalog.guarded_decoder import GuardedDecoder
-from lookalike.catalog.images import LOW_INFO, CanonicalImage, ImageRejected, read_original, recipe
-from lookalike.catalog.placement import DecodedImage, PlacedCatalog, Placement, place
+from lookalike.catalog.images import LOW_INFO, ImageRejected, read_original, recipe
+from lookalike.catalog.placement import DecodedImage, Placement, place, with_leaf_label
 from lookalike.catalog.product import SPLITS, CatalogImage
-from lookalike.catalog.sources import open_source
+from lookalike.catalog.sources import (
+    Part,
+    content_sha256,
+    letter_digest,
+    merge_product,
+    parts_of,
+    read_part,
+    row_digest,
+    sum_of_digests,
+)
+from lookalike.catalog.splits import bands, joined, near_pairs
 from lookalike.catalog.taxonomy import Taxonomy
 from lookalike.configs.settings import IngestSettings
+from lookalike.storage import folder as names
 from lookalike.storage.address import open_folder
 
 log = logging.getLogger(__name__)
 
 IMAGES_PER_SHARD = 1000
-DEAD_LETTERS_FILE = "dead_letters.jsonl"
-QUARANTINE = "quarantine"
+
+WORK = "work"
+"""Below the examples while they are made: what one step leaves for another, gone in the end."""
+_CANONICAL, _DEAD, _REFUSAL, _TALLY, _FINGERPRINT = "canonical", "dead", "refusal", "tally.json", "fingerprint"
 
 
 @component(use_beam=True)
@@ -48,91 +64,205 @@ def ImageExampleGen(
     dead_letter_root: tfx.dsl.components.Parameter[str],
     beam_pipeline: tfx.dsl.components.BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
-    """Reads `source`; `fingerprint` is there for the cache key alone.
+    """Reads `source`, whose content is that of `fingerprint`.
 
-    Raises DataError: when categories look alike, too much is unusable, or a split that training needs is empty. Dead
-    letters are written first, to `<dead_letter_root>/<fingerprint>`, with the originals in `quarantine/<sha256>`.
+    Raises DataError: when categories look alike, too much is unusable, a split that training needs is empty, or the
+    source is not as it was when its fingerprint was taken. Dead letters are written first, below `dead_letter_root` to
+    a folder of the fingerprint's first digits, with the originals in `quarantine/<sha256>`.
     """
     limits = IngestSettings(**json.loads(settings))
-    catalog = open_source(source, window_spans=limits.window_spans)
-    _check_rows(catalog.rows)
-    dead_letters = f"{dead_letter_root}/{fingerprint[:16]}"
-    fileio.makedirs(dead_letters)
-    with beam_pipeline as pipeline:
-        _ingest(pipeline, catalog.rows, catalog.dead, limits, examples.uri, taxonomy.uri, dead_letters)
-    dead = _read_dead_letters(f"{dead_letters}/{DEAD_LETTERS_FILE}")
-    totals = Counter(row.category for row in catalog.rows) + Counter(letter.category for letter in catalog.dead)
+    parts = parts_of(source, limits.window_spans)
+    dead_letters = names.joined(dead_letter_root, fingerprint[:16])
+    work = names.joined(examples.uri, WORK)
+    with _typed_refusals(work), beam_pipeline as pipeline:
+        _ingest(pipeline, parts, limits, examples.uri, taxonomy.uri, dead_letters)
+    left = open_folder(work)
+    if left.read(_FINGERPRINT).decode() != fingerprint:
+        raise DataError(f"a source must stay as it is while it is read, {source} has changed: run again")
     check_dead_letter_thresholds(
-        totals, dead, max_ratio=limits.max_dead_ratio, max_category_ratio=limits.max_category_dead_ratio
+        json.loads(left.read(_TALLY)),
+        read_dead_letters(dead_letters),
+        max_ratio=limits.max_dead_ratio,
+        max_category_ratio=limits.max_category_dead_ratio,
     )
+    open_folder(examples.uri).remove(WORK)
     splits = _splits(examples.uri)
     examples.split_names = artifact_utils.encode_split_names(splits)
     examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
     examples.set_int_custom_property(artifacts.LONGEST_SIDE, limits.longest_side_px)
-    examples.set_string_custom_property("spans", ",".join(catalog.spans))
-    examples.set_string_custom_property("dead_letters", json.dumps(Counter(letter.reason.value for letter in dead)))
+    examples.set_string_custom_property("spans", ",".join(part.span for part in parts if part.span))
+    reasons = Counter(letter.reason.value for letter in read_dead_letters(dead_letters))
+    examples.set_string_custom_property("dead_letters", json.dumps(reasons))
 
 
-def _check_rows(rows: Sequence[CatalogImage]) -> None:
-    if not any(row.domain == "catalog" for row in rows):
-        raise DataError(f"expected images of the domain catalog to find, got {len(rows)} wild ones alone")
+@contextmanager
+def _typed_refusals(work: str) -> Iterator[None]:
+    """Raises what `_refusing` left: of an error in a worker, Beam hands on words alone."""
     try:
-        Taxonomy.from_categories(category for row in rows for category in row.categories)
-    except ValueError as error:
-        raise DataError(str(error)) from error
+        yield
+    except Exception:
+        if _REFUSAL in open_folder(work).children():
+            raise DataError(open_folder(work).read(_REFUSAL).decode()) from None
+        raise
+
+
+@contextmanager
+def _refusing(work: str) -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        _write(work, _REFUSAL, str(error).encode())
+        raise
+
+
+class Decoded(NamedTuple):
+    """An image whose picture lies at a place."""
+
+    facts: DecodedImage
+    at: Place
+
+
+class Placed(NamedTuple):
+    """An image without its picture, and where it goes."""
+
+    image: CatalogImage
+    at: Place
+    placement: Placement
 
 
 def _ingest(
     pipeline: beam.Pipeline,
-    rows: list[CatalogImage],
-    dead_rows: list[DeadLetter],
+    parts: list[Part],
     limits: IngestSettings,
     examples_uri: str,
     taxonomy_uri: str,
     dead_letters: str,
 ) -> None:
-    num_shards = -(-len(rows) // IMAGES_PER_SHARD)
-    decoded = (
+    work = names.joined(examples_uri, WORK)
+    canonical = names.joined(work, _CANONICAL)
+    read = (
         pipeline
-        | "Rows" >> beam.Create(rows)
-        | "Spread" >> beam.Reshuffle()
-        | "Decode" >> beam.ParDo(_Decode(limits.longest_side_px)).with_outputs("dead", main="images")
+        | "Parts" >> beam.Create(parts)
+        | "Read rows" >> beam.FlatMap(_read_rows, work).with_outputs("dead", main="rows")
     )
-    placements = (
-        decoded.images | "Facts" >> beam.Map(_facts) | "All facts" >> beam.combiners.ToList() | beam.Map(_place, limits)
+    merged = (
+        read.rows
+        | "By product" >> beam.GroupByKey()
+        | "Merge rows" >> beam.FlatMap(_merge_rows).with_outputs("dead", main="rows")
     )
-    placed = decoded.images | "Place" >> beam.ParDo(_Place(), AsSingleton(placements)).with_outputs(
-        "dead", main="images"
+    dead_rows = (read.dead, merged.dead) | "Dead rows" >> beam.Flatten()
+    tally = (
+        (merged.rows, dead_rows)
+        | "All rows" >> beam.Flatten()
+        | "Tally" >> beam.CombineGlobally(_Tally())
+        | "Check rows" >> beam.Map(_check_rows, work)
     )
-    shards = (
-        placed.images | "Shard" >> beam.Map(_with_shard, num_shards) | "By shard" >> beam.GroupByKey()
-    )  # so that files are sorted, and a rerun writes the same bytes
-    shards | "Write examples" >> beam.Map(_write_shard, examples_uri, num_shards)
-    (
+    decoded = merged.rows | "Decode" >> beam.ParDo(
+        _Decode(limits.longest_side_px, canonical), AsSingleton(tally)
+    ).with_outputs("dead", "digests", main="images")
+    placed = _components(decoded.images, limits.near_duplicate_distance) | "Place" >> beam.FlatMap(
+        _place, limits
+    ).with_outputs("dead", "pairs", main="images")
+    taxonomy = (
         placed.images
-        | "Categories" >> beam.Map(lambda placed: placed[1].category)
+        | "Categories" >> beam.Map(lambda placed: placed.image.category)
         | "Distinct" >> beam.Distinct()
         | "All categories" >> beam.combiners.ToList()
-        | "Write taxonomy" >> beam.Map(_write_taxonomy, f"{taxonomy_uri}/{artifacts.TAXONOMY_FILE}")
+        | "Taxonomy" >> beam.Map(_write_taxonomy, taxonomy_uri)
+    )
+    _ = (
+        placed.images
+        | "Shard" >> beam.Map(_with_shard, AsSingleton(taxonomy), AsSingleton(tally))
+        | "By shard" >> beam.GroupByKey()  # so that files are sorted, and a rerun writes the same bytes
+        | "Write examples" >> beam.Map(_write_shard, AsSingleton(tally), examples_uri, canonical)
     )
     unusable = (
-        (decoded.dead, placed.dead)
-        | "Unusable" >> beam.Flatten()
-        | "Quarantine" >> beam.Map(_quarantine, f"{dead_letters}/{QUARANTINE}")
+        (decoded.dead, placed.dead) | "Unusable" >> beam.Flatten() | "Quarantine" >> beam.Map(quarantine, dead_letters)
     )
-    (
-        (unusable, pipeline | "Dead rows" >> beam.Create(dead_rows))
+    _ = (
+        (unusable, dead_rows)
         | "Dead" >> beam.Flatten()
+        | "Write dead letters" >> beam.ParDo(WriteDeadLetters(names.joined(work, _DEAD)))
         | "All dead" >> beam.combiners.ToList()
-        | "Write dead letters" >> beam.Map(_write_dead_letters, f"{dead_letters}/{DEAD_LETTERS_FILE}")
+        | "Merge dead letters" >> beam.Map(_merge_dead_letters, work, dead_letters)
     )
+    _ = (
+        (decoded.digests, dead_rows | "Digests" >> beam.Map(letter_digest))
+        | "All digests" >> beam.Flatten()
+        | "Sum" >> beam.CombineGlobally(sum_of_digests)
+        | "Keep fingerprint" >> beam.Map(lambda found: _write(work, _FINGERPRINT, found.encode()))
+    )
+    _ = placed.pairs | "All pairs" >> beam.CombineGlobally(sum) | "Warn" >> beam.Map(_warn_of_pairs)
+
+
+def _read_rows(part: Part, work: str) -> Iterator[Any]:
+    """Rows by product with their place in time, and dead letters."""
+    with _refusing(work):
+        for number, found in enumerate(read_part(part)):
+            if isinstance(found, DeadLetter):
+                yield TaggedOutput("dead", found)
+            else:
+                yield found.product_id, (part.span, number, found)
+
+
+def _merge_rows(product: tuple[str, Iterable[tuple[str, int, CatalogImage]]]) -> Iterator[Any]:
+    oldest_first = sorted(product[1], key=lambda stated: stated[:2])
+    rows, superseded = merge_product([row for _, _, row in oldest_first])
+    yield from rows
+    for letter in superseded:
+        yield TaggedOutput("dead", letter)
+
+
+class _Tally(beam.CombineFn):
+    """Counts rows by (`category`, category) and (`domain`, domain), and lists (`listed`, category) of any rank."""
+
+    def create_accumulator(self) -> Counter[tuple[str, str]]:
+        return Counter()
+
+    def add_input(self, tally: Counter[tuple[str, str]], row: CatalogImage | DeadLetter) -> Counter[tuple[str, str]]:
+        tally["category", row.category] += 1
+        if isinstance(row, CatalogImage):
+            tally["domain", row.domain] += 1
+            tally.update(("listed", category) for category in row.categories)
+        return tally
+
+    def merge_accumulators(self, tallies: Iterable[Counter[tuple[str, str]]]) -> Counter[tuple[str, str]]:
+        return sum(tallies, Counter())
+
+    def extract_output(self, tally: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
+        kinds: dict[str, dict[str, int]] = {"category": {}, "domain": {}, "listed": {}}
+        for (kind, name), count in tally.items():
+            kinds[kind][name] = count
+        return kinds
+
+
+def _check_rows(tally: Mapping[str, Mapping[str, int]], work: str) -> Mapping[str, Mapping[str, int]]:
+    """What can be told before the first picture is decoded. Raises DataError."""
+    with _refusing(work):
+        if "catalog" not in tally["domain"]:
+            num_wild = sum(tally["domain"].values())
+            raise DataError(f"expected images of the domain catalog to find, got {num_wild} wild ones alone")
+        try:
+            Taxonomy.from_categories(tally["listed"])
+        except ValueError as error:
+            raise DataError(str(error)) from error
+    _write(work, _TALLY, json.dumps(tally["category"]).encode())
+    return tally
+
+
+def _num_shards(tally: Mapping[str, Mapping[str, int]]) -> int:
+    return -(-sum(tally["domain"].values()) // IMAGES_PER_SHARD)
 
 
 class _Decode(beam.DoFn):
-    """CatalogImage → the image with what its original tells, and its CanonicalImage; or a dead letter."""
+    """CatalogImage → Decoded, its picture being written, or a dead letter; beside it, what a fingerprint adds up.
 
-    def __init__(self, longest_side_px: int) -> None:
+    The tally is not used: it comes once the rows are checked, and nothing is decoded before.
+    """
+
+    def __init__(self, longest_side_px: int, canonical: str) -> None:
         self._longest_side_px = longest_side_px
+        self._canonical = canonical
 
     def setup(self) -> None:
         self._decoder = GuardedDecoder()
@@ -141,125 +271,160 @@ class _Decode(beam.DoFn):
     def teardown(self) -> None:
         self._decoder.__exit__(None, None, None)
 
-    def process(self, image: CatalogImage) -> Iterator[Any]:
+    def start_bundle(self) -> None:
+        self._shards = CanonicalShards(self._canonical)
+
+    def finish_bundle(self) -> None:
+        self._shards.close()
+
+    def process(self, image: CatalogImage, tally: object) -> Iterator[Any]:  # noqa: ARG002
         try:
             original = read_original(image.uri, sha256=image.sha256)
             canonical = self._decoder.canonicalise(original, longest_side_px=self._longest_side_px, crop=image.crop)
         except ImageRejected as rejected:
+            yield TaggedOutput("digests", row_digest(image, image.sha256 or content_sha256(image.uri)))
             yield TaggedOutput("dead", DeadLetter.of(image, rejected.reason, rejected.detail))
-        else:
-            read = replace(
-                image,
-                sha256=hashlib.sha256(original).hexdigest(),
-                canonical_sha256=hashlib.sha256(canonical.jpeg).hexdigest(),
-                canonical_recipe=recipe(self._longest_side_px),
-            )
-            yield read, canonical
+            return
+        read = replace(
+            image,
+            sha256=hashlib.sha256(original).hexdigest(),
+            canonical_sha256=hashlib.sha256(canonical.jpeg).hexdigest(),
+            canonical_recipe=recipe(self._longest_side_px),
+        )
+        yield TaggedOutput("digests", row_digest(image, read.sha256))
+        facts = DecodedImage(read, canonical.perceptual_hash, LOW_INFO in canonical.flags)
+        yield Decoded(facts, self._shards.add(canonical.jpeg, read.canonical_sha256))
 
 
-def _facts(decoded: tuple[CatalogImage, CanonicalImage]) -> DecodedImage:
-    image, canonical = decoded
-    return DecodedImage(image, canonical.perceptual_hash, LOW_INFO in canonical.flags)
+def _components(decoded: PCollection, near_duplicate_distance: int) -> PCollection:
+    """The images in groups that nothing ties to each other: no product, no picture, and no near-duplicate."""
+    by_hash = decoded | "Hashes" >> beam.FlatMap(_hashes) | "By hash" >> beam.GroupByKey()
+    sharing_a_picture = (
+        decoded | "Pictures" >> beam.Map(_picture) | "By picture" >> beam.GroupByKey() | beam.FlatMapTuple(_ties)
+    )
+    sharing_a_hash = by_hash | "Ties of hashes" >> beam.FlatMapTuple(_ties)
+    near = (
+        by_hash
+        | "Bands" >> beam.FlatMapTuple(_bands)
+        | "By band" >> beam.GroupByKey()
+        | "Near" >> beam.FlatMap(_near_ties, near_duplicate_distance)
+    )
+    roots = (
+        (sharing_a_picture, sharing_a_hash, near)
+        | "Ties" >> beam.Flatten()
+        | "All ties" >> beam.combiners.ToList()
+        | "Join" >> beam.FlatMap(lambda ties: joined(ties).items())
+    )
+    images = decoded | "Products" >> beam.Map(lambda decoded: (decoded.facts.image.product_id, decoded))
+    return (
+        {"images": images, "roots": roots}
+        | "With roots" >> beam.CoGroupByKey()
+        | "Roots" >> beam.FlatMapTuple(_with_root)
+        | "By root" >> beam.GroupByKey()
+        | "Components" >> beam.Values()
+    )
 
 
-def _place(facts: list[DecodedImage], limits: IngestSettings) -> PlacedCatalog:
+def _hashes(decoded: Decoded) -> Iterator[tuple[bytes, str]]:
+    if not decoded.facts.low_info:
+        yield decoded.facts.perceptual_hash.to_bytes(8, "big"), decoded.facts.image.product_id
+
+
+def _picture(decoded: Decoded) -> tuple[str, str]:
+    return decoded.facts.image.picture, decoded.facts.image.product_id
+
+
+def _ties(_: object, products: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Pairs that tie all of some products together."""
+    first, *others = sorted(set(products))
+    return ((first, other) for other in others)
+
+
+def _bands(hashed: bytes, products: Iterable[str]) -> Iterator[tuple[tuple[int, int], tuple[bytes, str]]]:
+    product = min(products)  # the others are tied to it
+    return ((band, (hashed, product)) for band in bands(int.from_bytes(hashed, "big")))
+
+
+def _near_ties(
+    bucket: tuple[object, Iterable[tuple[bytes, str]]], near_duplicate_distance: int
+) -> Iterator[tuple[str, str]]:
+    product_of = {int.from_bytes(hashed, "big"): product for hashed, product in bucket[1]}
+    for one, other in near_pairs(product_of, near_duplicate_distance):
+        if product_of[one] != product_of[other]:
+            yield product_of[one], product_of[other]
+
+
+def _with_root(product: str, found: Mapping[str, Iterable[Any]]) -> Iterator[tuple[str, Decoded]]:
+    root = next(iter(found["roots"]), product)
+    return ((root, decoded) for decoded in found["images"])
+
+
+def _place(component: Iterable[Decoded], limits: IngestSettings) -> Iterator[Any]:
+    images = list(component)
     placed = place(
-        facts,
+        [one.facts for one in images],
         near_duplicate_distance=limits.near_duplicate_distance,
         eval_fraction=limits.eval_fraction,
         test_fraction=limits.test_fraction,
         seed=limits.seed,
     )
-    if placed.pairs_across_splits:
-        log.warning(
-            "%d near-duplicate pairs lie across splits; their queries are not measured", placed.pairs_across_splits
-        )
-    return placed
-
-
-class _Place(beam.DoFn):
-    """A decoded image → (split, CatalogImage with its picture), or a dead letter."""
-
-    def process(self, decoded: tuple[CatalogImage, CanonicalImage], catalog: PlacedCatalog) -> Iterator[Any]:
-        image, canonical = decoded
-        outcome = catalog.outcomes[image.stated_as]
+    for facts, at in images:
+        outcome = placed.outcomes[facts.image.stated_as]
         if isinstance(outcome, Placement):
-            placed = replace(image, label=outcome.label, seen_in=outcome.seen_in, jpeg=canonical.jpeg)
-            yield outcome.split, placed
+            yield Placed(facts.image, at, outcome)
         else:
-            yield TaggedOutput("dead", DeadLetter.of(image, outcome.reason, outcome.detail))
+            yield TaggedOutput("dead", DeadLetter.of(facts.image, outcome.reason, outcome.detail))
+    yield TaggedOutput("pairs", placed.pairs_across_splits)
 
 
-def _with_shard(placed: tuple[str, CatalogImage], num_shards: int) -> tuple[tuple[str, int], tuple[str, str, bytes]]:
-    split, image = placed
-    shard = int.from_bytes(hashlib.sha256(image.image_id.encode()).digest()[:8], "big") % num_shards
-    return (split, shard), (image.image_id, image.key, encode(image))
+def _warn_of_pairs(num_pairs: int) -> None:
+    if num_pairs:
+        log.warning("%d near-duplicate pairs lie across splits; their queries are not measured", num_pairs)
+
+
+def _write_taxonomy(categories: list[str], taxonomy_uri: str) -> Taxonomy:
+    taxonomy = Taxonomy.from_categories(categories)
+    _write(taxonomy_uri, artifacts.TAXONOMY_FILE, taxonomy.to_json().encode())
+    return taxonomy
+
+
+def _with_shard(
+    placed: Placed, taxonomy: Taxonomy, tally: Mapping[str, Mapping[str, int]]
+) -> tuple[tuple[str, int], tuple[str, str, CatalogImage, Place]]:
+    goes = with_leaf_label(placed.placement, taxonomy)
+    image = replace(placed.image, label=goes.label, seen_in=goes.seen_in)
+    shard = int.from_bytes(hashlib.sha256(image.image_id.encode()).digest()[:8], "big") % _num_shards(tally)
+    return (goes.split, shard), (image.image_id, image.key, image, placed.at)
 
 
 def _write_shard(
-    shard: tuple[tuple[str, int], Iterable[tuple[str, str, bytes]]], examples_uri: str, num_shards: int
+    shard: tuple[tuple[str, int], Iterable[tuple[str, str, CatalogImage, Place]]],
+    tally: Mapping[str, Mapping[str, int]],
+    examples_uri: str,
+    canonical: str,
 ) -> None:
     (split, number), images = shard
+    in_order = sorted(images, key=lambda image: image[:2])
     write_records(
-        open_folder(f"{examples_uri}/{artifacts.SPLIT_PREFIX}{split}"),
-        f"images-{number:05d}-of-{num_shards:05d}.tfrecord",
-        (record for _, _, record in sorted(images)),
+        open_folder(names.joined(examples_uri, artifacts.SPLIT_PREFIX + split)),
+        f"images-{number:05d}-of-{_num_shards(tally):05d}.tfrecord",
+        (encode(replace(image, jpeg=read_picture(canonical, at))) for _, _, image, at in in_order),
     )
 
 
-def _write_taxonomy(categories: list[str], path: str) -> None:
-    _write(path, Taxonomy.from_categories(categories).to_json().encode())
+def _merge_dead_letters(written: list[str], work: str, dead_letters: str) -> None:
+    with _refusing(work):
+        merge_dead_letters(written, names.joined(work, _DEAD), dead_letters)
 
 
-def _quarantine(letter: DeadLetter, directory: str) -> DeadLetter:
-    """Keeps the original under its sha256 for those who mend it; the dead letter learns what the file really is."""
-    if letter.reason is Reason.DUPLICATE_IMAGE:  # there is nothing to mend
-        return letter
-    try:
-        original = read_original(letter.uri)
-    except ImageRejected:  # gone, or too large to keep
-        return letter
-    sha256 = hashlib.sha256(original).hexdigest()
-    _write(f"{directory}/{sha256}", original)
-    return replace(letter, sha256=sha256)
-
-
-def _write_dead_letters(dead: list[DeadLetter], path: str) -> None:
-    known = {_fault(letter): letter.first_seen for letter in _read_dead_letters(path)}
-    letters = [replace(letter, first_seen=known.get(_fault(letter), letter.first_seen)) for letter in dead]
-    _write(path, "".join(letter.to_json() + "\n" for letter in sorted(letters, key=_fault)).encode())
-
-
-def _read_dead_letters(path: str) -> list[DeadLetter]:
-    if not fileio.exists(path):
-        return []
-    try:
-        with fileio.open(path) as file:
-            return [DeadLetter.from_json(line) for line in file.read().splitlines()]
-    except (ValueError, TypeError) as error:
-        raise DataError(
-            f"{path} must hold what an earlier run set aside, it is damaged; delete it: only since when each image has "
-            "been set aside is lost"
-        ) from error
-
-
-def _fault(letter: DeadLetter) -> tuple[str, ...]:
-    """What makes two dead letters the same one, seen twice."""
-    return letter.image_id, letter.product_id, letter.span, letter.reason.value, letter.sha256
-
-
-def _write(path: str, content: bytes) -> None:
-    """Writes a whole file: beside its place first, then renamed."""
-    fileio.makedirs(path.rpartition("/")[0])
-    # One broken file often comes under many names, and then many workers write it at once.
-    partial = f"{path}.{uuid.uuid4().hex}.partial"
-    with FileSystems.create(partial) as file:
-        file.write(content)
-    fileio.rename(partial, path, overwrite=True)
+def _write(address: str, name: str, content: bytes) -> None:
+    with open_folder(address).writing(name) as path:
+        path.write_bytes(content)
 
 
 def _splits(examples_uri: str) -> list[str]:
-    found = sorted(name.rstrip("/").removeprefix(artifacts.SPLIT_PREFIX) for name in fileio.listdir(examples_uri))
+    children = open_folder(examples_uri).children()
+    found = [name.rstrip("/").removeprefix(artifacts.SPLIT_PREFIX) for name in children]
     for needed in SPLITS:
         if needed not in found:
             raise DataError(

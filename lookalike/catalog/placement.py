@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lookalike.catalog.dead_letters import Reason
 from lookalike.catalog.product import CatalogImage
@@ -33,7 +33,7 @@ class Placement:
     """Where an image goes.
 
     split: train, eval, test or untrained.
-    label: the category where it is a leaf of the taxonomy and nobody else's picture says otherwise, else ''.
+    label: the category where nobody else's picture says otherwise, else ''; see `with_leaf_label`.
     seen_in: a less held-out split that has a near-duplicate of it, '' where none has.
     """
 
@@ -73,7 +73,9 @@ def place(
     seed: int,
     known: Mapping[str, Group] | None = None,
 ) -> PlacedCatalog:
-    """Decides on every image of a catalogue at once; the outcome does not depend on their order.
+    """Decides on images at once; the outcome does not depend on their order.
+
+    They may be a whole catalogue, or a part that nothing ties to the rest: no product, no picture, no near-duplicate.
 
     Of exact copies within a product the newest stays, and a copy without a product of its own gives way to any other.
     Copies without a product that contradict each other in category are all set aside, for nobody can tell which is
@@ -91,18 +93,21 @@ def place(
     )
     outcomes: dict[Stated, Placement | SetAside] = _copies(decoded)
     kept = [one for one in decoded if one.image.stated_as not in outcomes]
-    taxonomy = Taxonomy.from_categories({one.image.category for one in kept})
     contested = _contested([one.image for one in kept])
     splits_at = _splits_at(kept, groups)
     for one in kept:
         split = groups[one.image.product_id].split
-        is_class = taxonomy.is_leaf(one.image.category) and one.image.picture not in contested
         outcomes[one.image.stated_as] = Placement(
             UNTRAINED if one.low_info else split,
-            one.image.category if is_class else "",
+            "" if one.image.picture in contested else one.image.category,
             _seen_in(split, near.get(_shown(one).hash, ()), splits_at),
         )
     return PlacedCatalog(outcomes, groups, _count_across(near, splits_at))
+
+
+def with_leaf_label(placement: Placement, taxonomy: Taxonomy) -> Placement:
+    """Without its label where that is no leaf of the tree of all that is placed: only leaves are classes to learn."""
+    return placement if taxonomy.is_leaf(placement.label) else replace(placement, label="")
 
 
 def _shown(one: DecodedImage) -> Shown:

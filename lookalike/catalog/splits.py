@@ -6,7 +6,7 @@ A group is never divided, so that nothing the model trained on is asked for in i
 import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import chain, combinations
 from typing import NamedTuple
 
 from lookalike.catalog.product import SPLITS
@@ -17,14 +17,23 @@ _NUM_BANDS = 64 // _BAND_BITS
 MAX_EXACT_DISTANCE = _NUM_BANDS - 1
 
 
-def _candidates(distinct: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Pairs that agree on a band of bits, in the order of the input; a pair comes once a band they share."""
-    buckets: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-    for value in distinct:
-        for band in range(_NUM_BANDS):
-            buckets[band, value >> band * _BAND_BITS & 0xFFFF].append(value)
-    for bucket in buckets.values():
-        yield from combinations(bucket, 2)
+def bands(value: int) -> Iterator[tuple[int, int]]:
+    """The bands of a hash of 64 bits; hashes that are near each other have at least one in common."""
+    return ((band, value >> band * _BAND_BITS & 0xFFFF) for band in range(_NUM_BANDS))
+
+
+def near_pairs(sharing_a_band: Iterable[int], max_distance: int) -> Iterator[tuple[int, int]]:
+    """Of hashes that have a band in common, the pairs that differ in at most max_distance bits."""
+    pairs = combinations(sharing_a_band, 2)
+    return ((one, other) for one, other in pairs if (one ^ other).bit_count() <= max_distance)
+
+
+def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Name → the smallest name of those that pairs join it to, through whatever chain."""
+    found = _Joined()
+    for one, other in pairs:
+        found.join(one, other)
+    return {name: found.smallest(name) for name in found.names()}
 
 
 class Group(NamedTuple):
@@ -61,9 +70,14 @@ def near_hashes(hashes: Iterable[int], max_distance: int) -> Near:
     """
     if not 0 <= max_distance <= MAX_EXACT_DISTANCE:
         raise ValueError(f"max_distance must be between 0 and {MAX_EXACT_DISTANCE}, got {max_distance}")
+    hashes = set(hashes)
     near: dict[int | None, set[int]] = {value: {value} for value in hashes}
-    for one, other in _candidates(value for value in near if value is not None):
-        if (one ^ other).bit_count() <= max_distance:
+    buckets: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for value in hashes:
+        for band in bands(value):
+            buckets[band].append(value)
+    for bucket in buckets.values():
+        for one, other in near_pairs(bucket, max_distance):
             near[one].add(other)
             near[other].add(one)
     return near
@@ -88,7 +102,7 @@ def assign_groups(
     Raises ValueError for an unknown split, or fractions that leave nothing to train on.
     """
     _check_fractions(eval_fraction, test_fraction)
-    joined = _join_new(images, near, known)
+    names = _join_new(images, near, known)
     groups_at: defaultdict[int | None, set[Group]] = defaultdict(set)
     for image in images:
         if image.product in known and image.hash is not None:
@@ -96,14 +110,14 @@ def assign_groups(
     stated: defaultdict[str, set[str]] = defaultdict(set)
     touched: defaultdict[str, set[Group]] = defaultdict(set)
     for image in images:
-        if (name := joined.get(image.product)) is not None:
+        if (name := names.get(image.product)) is not None:
             stated[name].add(image.split)
             touched[name].update(*(groups_at[value] for value in near.get(image.hash, ())))
     made = {
         name: _place_group(name, stated[name], touched[name], eval_fraction, test_fraction, seed)
-        for name in set(joined.values())
+        for name in set(names.values())
     }
-    return {**known, **{product: made[name] for product, name in joined.items()}}
+    return {**known, **{product: made[name] for product, name in names.items()}}
 
 
 def split_rank(split: str) -> int:
@@ -115,22 +129,23 @@ def _join_new(images: Iterable[Shown], near: Near, known: Mapping[str, Group]) -
     """New product → the smallest id of those that it is joined to through new products alone."""
     new = [image for image in images if image.product not in known]
     at = {image.hash: image.product for image in new if image.hash is not None}  # all others there are joined to it
-    joined = _Joined(image.product for image in new)
-    for image in new:
-        for value in near.get(image.hash, ()):
-            if value in at:
-                joined.join(image.product, at[value])
-    return {image.product: joined.smallest(image.product) for image in new}
+    alike = ((image.product, at[value]) for image in new for value in (near.get(image.hash, ())) if value in at)
+    return joined(chain(((image.product, image.product) for image in new), alike))
 
 
 class _Joined:
     """Names, of which some are the same thing (union-find)."""
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self._parent = {name: name for name in names}
+    def __init__(self) -> None:
+        self._parent: dict[str, str] = {}
+
+    def names(self) -> Iterable[str]:
+        """All that were joined."""
+        return self._parent
 
     def smallest(self, name: str) -> str:
         """The smallest name of the same thing."""
+        self._parent.setdefault(name, name)
         while self._parent[name] != name:
             self._parent[name] = self._parent[self._parent[name]]  # halve the path
             name = self._parent[name]

@@ -27,6 +27,7 @@ from components.image_example_gen import ImageExampleGen
 from components.tf_examples import encode, write_records
 from lookalike.catalog.dead_letters import DeadLetter
 from lookalike.catalog.product import CatalogImage
+from lookalike.catalog.sources import fingerprint, open_source
 from lookalike.configs.settings import IngestSettings
 from lookalike.release.manifest import tree_sha256
 from lookalike.review.decisions import Decision, sign_decision
@@ -116,7 +117,7 @@ def ingest(tmp_path: Path) -> Callable[..., SimpleNamespace]:
             examples=examples,
             taxonomy=taxonomy,
             source=str(source),
-            fingerprint="f" * 64,
+            fingerprint=fingerprint(open_source(str(source), window_spans=limits.window_spans)),
             settings=json.dumps(asdict(limits)),
             dead_letter_root=str(tmp_path / "dead_letters"),
             beam_pipeline=beam.Pipeline(runner="FnApiRunner"),
@@ -131,8 +132,8 @@ def dead_letters(tmp_path: Path) -> Callable[[], list[DeadLetter]]:
     """Reads what `ingest` set aside."""
 
     def read() -> list[DeadLetter]:
-        lines = (tmp_path / "dead_letters" / ("f" * 16) / "dead_letters.jsonl").read_text().splitlines()
-        return [DeadLetter.from_json(line) for line in lines]
+        [path] = (tmp_path / "dead_letters").glob("*/dead_letters.jsonl")
+        return [DeadLetter.from_json(line) for line in path.read_text().splitlines()]
 
     return read
 

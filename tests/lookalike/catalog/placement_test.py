@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookalike.catalog.dead_letters import Reason
-from lookalike.catalog.placement import UNTRAINED, DecodedImage, Placement, SetAside, place
+from lookalike.catalog.placement import UNTRAINED, DecodedImage, Placement, SetAside, place, with_leaf_label
 from lookalike.catalog.product import CatalogImage
 from lookalike.catalog.splits import Group
+from lookalike.catalog.taxonomy import Taxonomy
 
 FAR_APART = [int(f"{row:04b}" * 16, 2) for row in range(16)]  # any two differ in at least 16 bits
 
@@ -35,8 +36,12 @@ def placed_whole(*images: DecodedImage, distance: int = 0, seed: int = 0, held_o
 
 def placed(*images: DecodedImage, **options):
     """Outcomes by image id, which are unique here."""
+    outcomes = placed_whole(*images, **options).outcomes
+    kept = [one.image for one in images if isinstance(outcomes[one.image.stated_as], Placement)]
+    taxonomy = Taxonomy.from_categories(image.category for image in kept)
+    leaves = {image.stated_as: with_leaf_label(outcomes[image.stated_as], taxonomy) for image in kept}
     names = {one.image.stated_as: one.image.image_id for one in images}
-    return {names[key]: outcome for key, outcome in placed_whole(*images, **options).outcomes.items()}
+    return {names[key]: outcome for key, outcome in {**outcomes, **leaves}.items()}
 
 
 def test_every_image_gets_one_outcome() -> None:
