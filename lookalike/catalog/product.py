@@ -118,6 +118,10 @@ class CatalogImage:
     seen_in: str = _fact(_EXAMPLES)
     jpeg: bytes = field(default=b"", repr=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as its values: the names of the fields would be half of what goes from one worker to another."""
+        return CatalogImage, tuple(getattr(self, one.name) for one in fields(self))
+
     def __post_init__(self) -> None:
         if not self.image_id:
             raise ValueError("image_id must not be empty")

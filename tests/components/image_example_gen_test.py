@@ -5,6 +5,7 @@ import json
 import struct
 import zlib
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -300,3 +301,46 @@ def test_a_damaged_file_of_dead_letters_is_named_with_the_way_out(tmp_path, good
     letters.write_text("{")
     with pytest.raises(DataError, match=r"dead_letters\.jsonl must hold what an earlier run set aside, .* delete it"):
         ingest(source, "second")
+
+
+def test_a_source_that_changes_while_it_is_read_is_refused(tmp_path, draw, good_rows, ingest, monkeypatch):
+    source = write_source(tmp_path / "source", good_rows)
+    real = image_example_gen.read_original
+
+    def change_and_read(uri, **options):
+        (source / "p0-0.jpg").write_bytes(draw(90))
+        return real(uri, **options)
+
+    monkeypatch.setattr(image_example_gen, "read_original", change_and_read)
+    with pytest.raises(DataError, match=r"must stay as it is while it is read, .*source has changed: run again"):
+        ingest(source)
+
+
+def test_near_duplicates_are_tied_across_any_chain(tmp_path, draw, ingest):
+    rows = [(f"p{product}.jpg", draw(product), {"product_id": f"p{product}"}) for product in range(30)]
+    # a and b share a file, b and c nearly a picture, c and d a file again: all go where the stated split says.
+    rows += [("ab.jpg", draw(50), {"product_id": product}) for product in ("a", "b")]
+    rows += [("b.jpg", draw(51), {"product_id": "b"}), ("c.png", with_spot(draw(51)), {"product_id": "c"})]
+    rows += [("cd.jpg", draw(52), {"product_id": product}) for product in ("c", "d")]
+    rows += [("d.jpg", draw(53), {"product_id": "d", "split": "test"})]
+    ingested = ingest(write_source(tmp_path / "source", rows), eval_fraction=0.3, test_fraction=0.3)
+    splits = {image.product_id: split for split, images in images_by_split(ingested).items() for image in images}
+    assert {splits[product] for product in "abcd"} == {"test"}
+
+
+def test_nothing_is_left_beside_the_examples(tmp_path, good_rows, ingest):
+    ingested = ingest(write_source(tmp_path / "source", good_rows))
+    children = sorted(path.name for path in Path(ingested.examples.uri).iterdir())
+    assert children == ["Split-eval", "Split-test", "Split-train"]
+
+
+def test_what_a_worker_refuses_is_told_in_its_own_words(tmp_path, good_rows, ingest, monkeypatch):
+    source = write_source(tmp_path / "source", good_rows)
+
+    def gone(part):
+        raise DataError("the manifest is gone")
+        yield
+
+    monkeypatch.setattr(image_example_gen, "read_part", gone)
+    with pytest.raises(DataError, match=r"^the manifest is gone$"):
+        ingest(source)

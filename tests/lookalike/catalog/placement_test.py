@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lookalike.catalog.dead_letters import Reason
 from lookalike.catalog.placement import UNTRAINED, DecodedImage, Placement, SetAside, place, with_leaf_label
 from lookalike.catalog.product import CatalogImage
-from lookalike.catalog.splits import Group
+from lookalike.catalog.splits import Group, joined
 from lookalike.catalog.taxonomy import Taxonomy
 
 FAR_APART = [int(f"{row:04b}" * 16, 2) for row in range(16)]  # any two differ in at least 16 bits
@@ -290,3 +290,47 @@ def test_a_second_day_moves_nothing_of_the_first(first: list[dict], second: list
     day_one = placed_whole(*shop(first), distance=1, held_out=0.3)
     day_two = placed_whole(*shop(first + second), distance=1, held_out=0.3, known=day_one.groups)
     assert day_two.groups.items() >= day_one.groups.items()
+
+
+def tied(one: DecodedImage, other: DecodedImage, distance: int) -> bool:
+    """Whether two images must be placed together: one product, one picture, or nearly the same one."""
+    alike = (one.perceptual_hash ^ other.perceptual_hash).bit_count() <= distance
+    nearly = alike and not one.low_info and not other.low_info
+    return one.image.product_id == other.image.product_id or one.image.picture == other.image.picture or nearly
+
+
+@st.composite
+def small_catalogs(draw):
+    few_hashes = st.sampled_from([0b0, 0b1, 0b111, *FAR_APART[3:6]])
+    return [
+        image(
+            f"{number}.jpg",
+            product_id=draw(st.sampled_from(["", "p", "q", "r"])),
+            perceptual_hash=draw(few_hashes),
+            low_info=draw(st.booleans()),
+            content=draw(st.sampled_from(["x", "y", f"own {number}"])),
+            category=draw(st.sampled_from(["", "Bags", "Shoes", "Shoes > Boots"])),
+            split=draw(st.sampled_from(["", "train", "test"])),
+        )
+        for number in range(draw(st.integers(1, 8)))
+    ]
+
+
+@given(small_catalogs(), st.integers(0, 2))
+def test_a_catalogue_placed_in_parts_that_nothing_ties_is_placed_as_a_whole(images, distance) -> None:
+    products = [one.image.product_id for one in images]
+    pairs = [
+        (one.image.product_id, other.image.product_id)
+        for one in images
+        for other in images
+        if tied(one, other, distance)
+    ]
+    root = joined(pairs)
+    options = {"distance": distance, "held_out": 0.3}
+    in_parts = [
+        placed_whole(*(one for one in images if root[one.image.product_id] == part), **options)
+        for part in {root[product] for product in products}
+    ]
+    whole = placed_whole(*images, **options)
+    assert {key: value for part in in_parts for key, value in part.outcomes.items()} == whole.outcomes
+    assert sum(part.pairs_across_splits for part in in_parts) == whole.pairs_across_splits
