@@ -3,6 +3,7 @@
 from typing import Any
 
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 
 from transform import features
 
@@ -10,16 +11,18 @@ ACCURACY = "SparseCategoricalAccuracy"
 OVERALL = "overall"
 
 
-def accuracy_eval_config(min_accuracy: float) -> tfma.EvalConfig:
+def accuracy_eval_config(min_accuracy: float) -> config_pb2.EvalConfig:
     """Accuracy over labelled images, sliced by category and domain, with a floor for the overall slice alone.
 
     A floor for every slice would let one rare category stop a release; slices are there to be looked at.
     """
-    floor = tfma.MetricThreshold(value_threshold=tfma.GenericValueThreshold(lower_bound={"value": min_accuracy}))
-    overall = tfma.PerSliceMetricThreshold(slicing_specs=[tfma.SlicingSpec()], threshold=floor)
-    return tfma.EvalConfig(
+    floor = config_pb2.MetricThreshold(
+        value_threshold=config_pb2.GenericValueThreshold(lower_bound={"value": min_accuracy})
+    )
+    overall = config_pb2.PerSliceMetricThreshold(slicing_specs=[config_pb2.SlicingSpec()], threshold=floor)
+    return config_pb2.EvalConfig(
         model_specs=[
-            tfma.ModelSpec(
+            config_pb2.ModelSpec(
                 signature_name=features.EVALUATE_SIGNATURE,
                 preprocessing_function_names=[features.TRANSFORM_SIGNATURE],
                 label_key=features.LABEL_ID,
@@ -28,15 +31,15 @@ def accuracy_eval_config(min_accuracy: float) -> tfma.EvalConfig:
             )
         ],
         slicing_specs=[
-            tfma.SlicingSpec(),
-            tfma.SlicingSpec(feature_keys=[features.CATEGORY]),
-            tfma.SlicingSpec(feature_keys=[features.DOMAIN]),
+            config_pb2.SlicingSpec(),
+            config_pb2.SlicingSpec(feature_keys=[features.CATEGORY]),
+            config_pb2.SlicingSpec(feature_keys=[features.DOMAIN]),
         ],
         metrics_specs=[
-            tfma.MetricsSpec(
+            config_pb2.MetricsSpec(
                 metrics=[
-                    tfma.MetricConfig(class_name="ExampleCount"),
-                    tfma.MetricConfig(class_name=ACCURACY, per_slice_thresholds=[overall]),
+                    config_pb2.MetricConfig(class_name="ExampleCount"),
+                    config_pb2.MetricConfig(class_name=ACCURACY, per_slice_thresholds=[overall]),
                 ]
             )
         ],

@@ -7,6 +7,7 @@ drop is named instead.
 import apache_beam as beam
 import pyarrow as pa
 import tensorflow_data_validation as tfdv
+from tensorflow_data_validation.utils.slicing_util import get_feature_value_slicer
 from tfx import v1 as tfx
 from tfx.types import artifact_utils
 from tfx_bsl.public import tfxio
@@ -15,7 +16,7 @@ from components import artifacts
 from components.component import component
 from transform import features
 
-BY_SPAN = "SELECT STRUCT(span) FROM example.span"  # TFDV names these slices span_<value>
+BY_SPAN = get_feature_value_slicer({"span": None})  # TFDV names these slices span_<value>
 
 
 @component(use_beam=True)
@@ -27,7 +28,7 @@ def CatalogStatisticsGen(
     """Writes one FeatureStats.pb a split."""
     splits = artifact_utils.decode_split_names(examples.split_names)
     statistics.split_names = artifact_utils.encode_split_names(splits)
-    options = tfdv.StatsOptions(experimental_slice_sqls=[BY_SPAN])
+    options = tfdv.StatsOptions(experimental_slice_functions=[BY_SPAN])
     with beam_pipeline as pipeline:
         for split in splits:
             records = tfxio.TFExampleRecord(examples.path(split=split) + "/*", telemetry_descriptors=["lookalike"])

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import inspect
 import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
@@ -35,6 +36,12 @@ _HTTP_STATUS = {
     grpc.StatusCode.UNAVAILABLE: 503,
 }
 _MAX_RANK = 32  # numpy's
+# What protobuf 5 calls it, and what those before it do.
+_UNSET_FIELDS_TOO: dict[str, Any] = {
+    name: True
+    for name in ("always_print_fields_with_no_presence", "including_default_value_fields")
+    if name in inspect.signature(json_format.MessageToDict).parameters
+}
 
 
 async def _read_body(request: Request) -> bytes:
@@ -251,7 +258,7 @@ def _parse_version(version: str | None) -> int | None:
 
 
 def _to_json(message: Any) -> dict[str, Any]:
-    return json_format.MessageToDict(message, preserving_proto_field_name=True, including_default_value_fields=True)
+    return json_format.MessageToDict(message, preserving_proto_field_name=True, **_UNSET_FIELDS_TOO)
 
 
 def _answer_serving_error(_request: Request, error: Exception) -> JSONResponse:

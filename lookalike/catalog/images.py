@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import imagehash
 import numpy as np
 import PIL
-from PIL import ExifTags, Image, ImageFile, ImageStat
+from PIL import ExifTags, Image, ImageFile
 from PIL import features as pillow_features
 
 from lookalike.catalog.dead_letters import Reason
@@ -361,11 +361,19 @@ def _canonical(rgb: Image.Image, animated: bool) -> CanonicalImage:
     encoded = io.BytesIO()
     # No chroma subsampling: at these sizes it would blur the fine coloured patterns that tell products apart.
     rgb.save(encoded, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
-    low_info = max(ImageStat.Stat(rgb).stddev) < _LOW_INFO_STD
+    low_info = _largest_stddev(rgb) < _LOW_INFO_STD
     return CanonicalImage(
         jpeg=encoded.getvalue(),
         width=rgb.width,
         height=rgb.height,
-        perceptual_hash=int(str(imagehash.phash(rgb)), 16),
+        perceptual_hash=int.from_bytes(np.packbits(imagehash.phash(rgb).hash).tobytes(), "big"),
         flags=(ANIMATED,) * animated + (LOW_INFO,) * low_info,
     )
+
+
+def _largest_stddev(rgb: Image.Image) -> float:
+    """Of the three channels, from their histograms: several times faster than from the pixels."""
+    counts = np.array(rgb.histogram(), np.float64).reshape(3, 256)
+    shares, levels = counts / counts.sum(axis=1, keepdims=True), np.arange(256)
+    variances = shares @ levels**2 - (shares @ levels) ** 2
+    return float(np.sqrt(max(variances.max(), 0.0)))  # rounding can make it negative

@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -175,9 +176,8 @@ def _feasible(spec: IndexSpec, num_items: int) -> IndexSpec:
 
 
 def _configured(embeddings: FloatMatrix, spec: IndexSpec) -> Any:
-    import scann
-
-    builder = scann.scann_ops_pybind.builder(np.ascontiguousarray(embeddings), 10, "dot_product")
+    scann = _import_scann()
+    builder = scann.pybind.builder(np.ascontiguousarray(embeddings), 10, "dot_product")
     if spec.kind == "exact":
         return builder.score_brute_force()
     if spec.kind == "tree_ah":
@@ -198,19 +198,25 @@ def _strip_asset_paths(directory: Path) -> None:
 
 def _load_searcher(directory: Path) -> Any:
     """ScaNN's own loader, less its pickle, with the asset paths resolved in memory."""
-    from scann.scann_ops.py import scann_ops_pybind
-
+    pybind = _import_scann().pybind
     assets = _read_assets(directory)
     for asset in assets.assets:
         path = directory / Path(asset.asset_path).name
         if not path.is_file():
             raise ValueError(f"index must hold {path.name}, not found in {directory}")
         asset.asset_path = str(path)
-    return scann_ops_pybind.ScannSearcher(scann_ops_pybind.scann_pybind.ScannNumpy(str(directory), str(assets)))
+    return pybind.ScannSearcher(pybind.scann_pybind.ScannNumpy(str(directory), str(assets)))
 
 
 def _read_assets(directory: Path) -> Any:
     from google.protobuf import text_format
-    from scann.scann_ops import scann_assets_pb2
 
-    return text_format.Parse((directory / ASSETS_FILE).read_text(), scann_assets_pb2.ScannAssets())
+    return text_format.Parse((directory / ASSETS_FILE).read_text(), _import_scann().assets_pb2.ScannAssets())
+
+
+def _import_scann() -> Any:
+    """The parts of ScaNN that are used, none of which is an operation of TensorFlow."""
+    from scann.scann_ops import scann_assets_pb2
+    from scann.scann_ops.py import scann_builder, scann_ops_pybind
+
+    return SimpleNamespace(pybind=scann_ops_pybind, assets_pb2=scann_assets_pb2, ReorderType=scann_builder.ReorderType)

@@ -1,6 +1,6 @@
 """The benchmarks: each line is a ratio of two ways measured in this one run, for absolute figures drift.
 
-python -m tests.bench.run [ingest] [training] [request] [index] [hostile]    (all of them by default; six minutes)
+python -m tests.bench.run [NAME …]    (ingest, training, request, index, hostile, memory; all by default: ten minutes)
 """
 
 import io
@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.hostile import bench_hostile
+from tests.bench.memory import bench_memory
 
 NUM_IMAGES = 140
 INDEX_SIZE = 100_000
@@ -190,6 +191,7 @@ BENCHMARKS = {
     "request": bench_request,
     "index": bench_index,
     "hostile": bench_hostile,
+    "memory": bench_memory,
 }
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageStat
 
+from lookalike.catalog import images
 from lookalike.catalog.dead_letters import Reason
 from lookalike.catalog.images import ANIMATED, LOW_INFO, ImageLimits, ImageRejected, canonicalise, read_original
 
@@ -283,6 +284,13 @@ def test_crop_outside_the_image_is_refused():
 def test_nearly_one_colour_is_flagged():
     assert canonicalise(encode(Image.new("RGB", (64, 64), (255, 0, 0)), "PNG"), longest_side_px=64).flags == (LOW_INFO,)
     assert canonicalise(JPEG, longest_side_px=64).flags == ()
+
+
+@pytest.mark.parametrize("spread", [0, 1, 3, 60])
+def test_what_is_nearly_one_colour_goes_by_the_standard_deviation_of_a_channel(spread):
+    noise = np.random.default_rng(spread).normal(128, spread, (40, 50, 3)).clip(0, 255).astype(np.uint8)
+    rgb = Image.fromarray(noise)
+    assert images._largest_stddev(rgb) == pytest.approx(max(ImageStat.Stat(rgb).stddev), abs=1e-6)
 
 
 @pytest.mark.parametrize("crop", [None, (0.25, 0.25, 0.5, 0.5)])
