@@ -54,6 +54,5 @@ class CanonicalShards:
 
 def read_picture(address: str, place: Place) -> bytes:
     """One picture of the shards at an address."""
-    with open_folder(address).open(place.shard) as file:
-        file.seek(place.offset)
-        return file.read(place.num_bytes)
+    found = open_folder(address).read(place.shard, offset=place.offset, max_bytes=place.num_bytes)
+    return found[: place.num_bytes]

@@ -438,8 +438,8 @@ def _write(address: str, name: str, content: bytes) -> None:
 
 
 def _splits(examples_uri: str) -> list[str]:
-    children = open_folder(examples_uri).children()
-    found = [name.rstrip("/").removeprefix(artifacts.SPLIT_PREFIX) for name in children]
+    prefix, children = artifacts.SPLIT_PREFIX, open_folder(examples_uri).children()
+    found = [name.rstrip("/").removeprefix(prefix) for name in children if name.startswith(prefix)]
     for needed in SPLITS:
         if needed not in found:
             raise DataError(

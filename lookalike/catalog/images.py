@@ -23,6 +23,7 @@ from PIL import features as pillow_features
 from lookalike.catalog.dead_letters import Reason
 from lookalike.catalog.product import Crop, check_crop
 from lookalike.errors import EXIT_BAD_DATA, UserError, in_words
+from lookalike.storage.address import is_remote, open_folder
 
 ANIMATED = "ANIMATED"
 LOW_INFO = "LOW_INFO"
@@ -140,13 +141,23 @@ def read_original(uri: str, *, sha256: str = "", limits: ImageLimits = ImageLimi
     Raises ImageRejected: MISSING_FILE, TOO_LARGE (without reading it), CHECKSUM.
     """
     try:
-        data = _read_regular_file(uri, limits.max_bytes)
+        data = _read(uri, limits.max_bytes)
     except OSError as error:
         raise ImageRejected(Reason.MISSING_FILE, in_words(error)) from error
     except ValueError as error:
         raise ImageRejected(Reason.MISSING_FILE, "the path must hold no NUL") from error
     if sha256 and (found := hashlib.sha256(data).hexdigest()) != sha256.lower():
         raise ImageRejected(Reason.CHECKSUM, f"the manifest states sha256 {sha256}, the file has {found}")
+    return data
+
+
+def _read(uri: str, max_bytes: int) -> bytes:
+    if not is_remote(uri):
+        return _read_regular_file(uri, max_bytes)
+    parent, _, name = uri.rpartition("/")
+    data = open_folder(parent).read(name, max_bytes=max_bytes)
+    if len(data) > max_bytes:
+        raise ImageRejected(Reason.TOO_LARGE, f"a file must be at most {max_bytes} bytes, got more")
     return data
 
 

@@ -9,14 +9,18 @@ import logging
 import os
 import posixpath
 import re
+import shutil
+import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from itertools import chain
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 
 from lookalike.catalog.dead_letters import DataError, DeadLetter, Reason
 from lookalike.catalog.manifests import MANIFEST_SUFFIXES, ManifestRow, read_manifest
@@ -33,6 +37,8 @@ from lookalike.catalog.product import (
 )
 from lookalike.catalog.taxonomy import SEPARATOR, CategoryId, parse_category, rename_category
 from lookalike.errors import in_words, kind_of
+from lookalike.storage.address import is_remote, open_folder
+from lookalike.storage.folder import joined
 
 # Formats that are refused later are listed too: a photo that cannot be used is counted, not passed over.
 IMAGE_SUFFIXES = frozenset(
@@ -48,6 +54,10 @@ _SPAN_FOLDER = re.compile(r"span=(\d{4}-\d{2}-\d{2})")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_MANIFESTS = tuple(f"manifest{suffix}" for suffix in MANIFEST_SUFFIXES)
+
+Locate = Callable[[str], tuple[str, str]]
+"""What an image is called in a source → its id, and where it lies. Raises ValueError or _UnusableError."""
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +76,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Part:
-    """What is read at one go: a manifest, or a folder, of one span ('' = the source has none)."""
+    """What is read at one go: a manifest, or a folder, of one span ('' = the source has none).
 
-    location: Path
+    address: its path, or where it is in an object store.
+    """
+
+    address: str
     span: str
 
 
@@ -83,7 +96,7 @@ class _UnusableError(Exception):
 def open_source(source: str, *, window_spans: int, renamed: Mapping[CategoryId, CategoryId] | None = None) -> Source:
     """The rows of a catalogue; all images of a product carry the same facts of it.
 
-    source: one of
+    source: a path, or an address of an object store (s3://, gs://, az://); one of
       - a manifest file; `image` is a path relative to its folder;
       - a folder that holds manifest.csv, .jsonl or .parquet;
       - a folder of class folders, where nested folders are the levels of the category and images outside any
@@ -120,18 +133,18 @@ def parts_of(source: str, window_spans: int) -> list[Part]:
     """The parts of a source, the oldest span first. Raises as `open_source` does."""
     if window_spans < 1:
         raise ValueError(f"window_spans must be at least 1, got {window_spans}")
+    if _is_remote(source):
+        return _remote_parts(source.rstrip("/"), window_spans)
     path = Path(source)
     if not path.exists():
-        raise DataError(f"a source must be a folder or a manifest on a mounted file system, got {source}")
-    return [Part(location, span) for span, location in _locations(path, window_spans)]
+        raise DataError(f"a source must be a folder or a manifest, there is none at {source}")
+    return [Part(str(location), span) for span, location in _locations(path, window_spans)]
 
 
 def read_part(part: Part) -> Iterator[CatalogImage | DeadLetter]:
     """Every row of a part, one in memory at a time. Raises DataError, at the end where no row was usable."""
-    manifest = part.location if part.location.is_file() else _manifest_in(part.location)
-    root = (part.location if part.location.is_dir() else part.location.parent).resolve()
     num_rows, num_dead, first = 0, 0, ""
-    for found in _read_rows(manifest, root, part.span) if manifest else _walk(root, part.span):
+    for found in _remote_rows(part) if _is_remote(part.address) else _local_rows(part):
         if isinstance(found, DeadLetter):
             num_dead, first = num_dead + 1, first or found.detail
         else:
@@ -140,7 +153,7 @@ def read_part(part: Part) -> Iterator[CatalogImage | DeadLetter]:
     if not num_rows:
         unusable = f"; the first of {num_dead} unusable: {first}" if num_dead else ""
         raise DataError(
-            f"a source and each of its spans must hold at least one image, got none in {part.location}{unusable}"
+            f"a source and each of its spans must hold at least one image, got none in {part.address}{unusable}"
         )
 
 
@@ -188,16 +201,23 @@ def _digest(document: Any) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
-def content_sha256(path: str) -> str:
+def content_sha256(uri: str) -> str:
     """Of a file, in hex; "unreadable" where it cannot be read."""
     digest = hashlib.sha256()
     try:
-        with Path(path).open("rb") as file:
+        with _opened(uri) as file:
             while chunk := file.read(1024 * 1024):
                 digest.update(chunk)
     except OSError:
         return "unreadable"  # it becomes a dead letter when it is ingested; it must not stop the run here
     return digest.hexdigest()
+
+
+def _opened(uri: str) -> BinaryIO:
+    if not is_remote(uri):
+        return Path(uri).open("rb")
+    parent, _, name = uri.rpartition("/")
+    return open_folder(parent).open(name)
 
 
 def _locations(path: Path, window_spans: int) -> list[tuple[str, Path]]:
@@ -210,25 +230,46 @@ def _locations(path: Path, window_spans: int) -> list[tuple[str, Path]]:
 
 def _span_of(folder: Path) -> str:
     """'2026-11-20' for a folder span=2026-11-20, '' for anything else."""
-    match = _SPAN_FOLDER.fullmatch(folder.name)
-    if match is None or not folder.is_dir():
+    if not folder.is_dir() or not (day := _day_of(folder.name, str(folder.parent))):
+        return ""
+    if folder.is_symlink():
+        raise DataError(f"a span folder must be a real folder, got the symbolic link {folder}")
+    return day
+
+
+def _day_of(name: str, parent: str) -> str:
+    match = _SPAN_FOLDER.fullmatch(name)
+    if match is None:
         return ""
     try:
         date.fromisoformat(match[1])
     except ValueError as error:
-        raise DataError(f"a span folder must be named after a day, span=YYYY-MM-DD: {error}, got {folder}") from None
-    if folder.is_symlink():
-        raise DataError(f"a span folder must be a real folder, got the symbolic link {folder}")
+        where = joined(parent, name)
+        raise DataError(f"a span folder must be named after a day, span=YYYY-MM-DD: {error}, got {where}") from None
     return match[1]
 
 
+def _local_rows(part: Part) -> Iterator[CatalogImage | DeadLetter]:
+    location = Path(part.address)
+    manifest = location if location.is_file() else _manifest_in(location)
+    root = (location if location.is_dir() else location.parent).resolve()
+    return _read_rows(manifest, partial(_locate, root=root), part.span) if manifest else _walk(root, part.span)
+
+
 def _manifest_in(folder: Path) -> Path | None:
-    found = [path for suffix in MANIFEST_SUFFIXES if (path := folder / f"manifest{suffix}").exists()]
+    found = [name for name in _MANIFESTS if (folder / name).exists()]
+    if not found:
+        return None
+    manifest = folder / _only_manifest(found, str(folder))
+    if not manifest.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"a manifest must lie inside its folder, got a symbolic link out of it: {manifest}")
+    return manifest
+
+
+def _only_manifest(found: list[str], address: str) -> str:
     if len(found) > 1:
-        raise DataError(f"a folder must hold one manifest, got {', '.join(path.name for path in found)} in {folder}")
-    if found and not found[0].resolve().is_relative_to(folder.resolve()):
-        raise DataError(f"a manifest must lie inside its folder, got a symbolic link out of it: {found[0]}")
-    return found[0] if found else None
+        raise DataError(f"a folder must hold one manifest, got {', '.join(found)} in {address}")
+    return found[0]
 
 
 def _renamed(row: CatalogImage, renamed: Mapping[CategoryId, CategoryId]) -> CatalogImage:
@@ -295,32 +336,98 @@ def _relative(path: Path, root: Path) -> str:
 
 
 def _file_row(path: Path, root: Path, span: str) -> CatalogImage | DeadLetter:
-    cells = {"image": _relative(path, root), "category": SEPARATOR.join(path.relative_to(root).parts[:-1])}
-    return _row(cells, root, span)
+    return _class_row(_relative(path, root), partial(_locate, root=root), span)
+
+
+def _class_row(name: str, locate: Locate, span: str) -> CatalogImage | DeadLetter:
+    """The row of an image in class folders, by its name below the root."""
+    return _row({"image": name, "category": SEPARATOR.join(name.split("/")[:-1])}, locate, span)
+
+
+# Object stores
+
+
+def _is_remote(address: str) -> bool:
+    try:
+        return is_remote(address)
+    except ValueError as error:
+        raise DataError(f"a source must be a folder or a manifest: {error}") from error
+
+
+def _remote_parts(source: str, window_spans: int) -> list[Part]:
+    if source.lower().endswith(MANIFEST_SUFFIXES):
+        return [Part(source, "")]
+    with _told(source):
+        children = open_folder(source).children()
+    if not children:
+        raise DataError(f"a source must be a folder or a manifest, there is none at {source}")
+    folders = [name.rstrip("/") for name in children if name.endswith("/")]
+    spans = sorted((day, joined(source, name)) for name in folders if (day := _day_of(name, source)))
+    return [Part(address, span) for span, address in spans[-window_spans:]] or [Part(source, "")]
+
+
+def _remote_rows(part: Part) -> Iterator[CatalogImage | DeadLetter]:
+    with _told(part.address):
+        manifest = part.address if part.address.lower().endswith(MANIFEST_SUFFIXES) else _remote_manifest(part.address)
+        if not manifest:
+            yield from _remote_walk(part)
+            return
+        root, _, name = manifest.rpartition("/")
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory, name)
+            with open_folder(root).open(name) as found, path.open("wb") as copy:
+                shutil.copyfileobj(found, copy)
+            yield from _read_rows(path, partial(_locate_remote, root=root), part.span)
+
+
+def _remote_manifest(address: str) -> str:
+    found = [name for name in open_folder(address).children() if name in _MANIFESTS]
+    return joined(address, _only_manifest(found, address)) if found else ""
+
+
+def _remote_walk(part: Part) -> Iterator[CatalogImage | DeadLetter]:
+    for file in open_folder(part.address).files():
+        is_hidden = any(level.startswith(".") for level in file.name.split("/"))
+        if not is_hidden and PurePosixPath(file.name).suffix.lower() in IMAGE_SUFFIXES:
+            yield _class_row(file.name, partial(_locate_remote, root=part.address), part.span)
+
+
+def _locate_remote(image: str, *, root: str) -> tuple[str, str]:
+    """image_id and address of an image; whether it is there is seen when it is read."""
+    image_id = _image_id(image)
+    return image_id, joined(root, image_id)
+
+
+@contextmanager
+def _told(address: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"a source must be readable, {address} is not: {in_words(error)}") from error
 
 
 # Manifests
 
 
-def _read_rows(manifest: Path, root: Path, span: str) -> Iterator[CatalogImage | DeadLetter]:
+def _read_rows(manifest: Path, locate: Locate, span: str) -> Iterator[CatalogImage | DeadLetter]:
     unknown: set[str] = set()
     for row in read_manifest(manifest):
         unknown |= {column for column in row.cells if not is_known(column)}
-        yield _manifest_row(row, manifest, root, span)
+        yield _manifest_row(row, manifest, locate, span)
     if unknown:
         log.warning("%s: columns nobody reads are ignored: %.1000s", manifest, ascii(sorted(unknown)))
 
 
-def _manifest_row(row: ManifestRow, manifest: Path, root: Path, span: str) -> CatalogImage | DeadLetter:
+def _manifest_row(row: ManifestRow, manifest: Path, locate: Locate, span: str) -> CatalogImage | DeadLetter:
     where = f"{manifest.name}:{row.line}"
     if row.fault:
         return _dead(where, Reason.BAD_ROW, f"{where}: {row.fault}", span)
-    return _row(row.cells, root, span, where)
+    return _row(row.cells, locate, span, where)
 
 
-def _row(cells: Mapping[str, Any], root: Path, span: str, where: str = "") -> CatalogImage | DeadLetter:
+def _row(cells: Mapping[str, Any], locate: Locate, span: str, where: str = "") -> CatalogImage | DeadLetter:
     try:
-        return _parse_row(cells, root, span)
+        return _parse_row(cells, locate, span)
     except _UnusableError as error:
         reason, detail = error.reason, str(error)
     except ValueError as error:
@@ -343,11 +450,11 @@ def _dead(image_id: str, reason: Reason, detail: str, span: str, category: str =
     return DeadLetter(image_id=printable, uri=printable, reason=reason, detail=detail, category=category, span=span)
 
 
-def _parse_row(cells: Mapping[str, Any], root: Path, span: str) -> CatalogImage:
+def _parse_row(cells: Mapping[str, Any], locate: Locate, span: str) -> CatalogImage:
     """Raises ValueError naming the column, or _UnusableError when the path is at fault."""
-    image_id, path = _locate(_cell(cells, "image"), root)
+    image_id, uri = locate(_cell(cells, "image"))
     facts = {one.name: _value(one, cells) for one in FIELDS if one.column and one.name not in ("image_id", "category")}
-    row = CatalogImage(image_id, uri=str(path), span=span, attributes=_attributes(cells), **facts)
+    row = CatalogImage(image_id, uri=uri, span=span, attributes=_attributes(cells), **facts)
     return _in_categories(row, _categories(cells.get("category")))
 
 
@@ -362,15 +469,9 @@ def _as_it_is(text: str) -> str:
     return text
 
 
-def _locate(image: str, root: Path) -> tuple[str, Path]:
+def _locate(image: str, *, root: Path) -> tuple[str, str]:
     """image_id and resolved path of an image; resolving looks at names only, and opens nothing."""
-    if not image:
-        raise ValueError("image must be a path, got nothing")
-    if image.startswith("/") or _SCHEME.match(image):
-        raise _UnusableError(Reason.OUTSIDE_ROOT, f"image must be a path relative to its root, got {image}")
-    image_id = posixpath.normpath(image)
-    if image_id.split("/")[0] == "..":
-        raise _UnusableError(Reason.OUTSIDE_ROOT, f"image must stay inside its root, got {image}")
+    image_id = _image_id(image)
     try:
         path = (root / image_id).resolve(strict=True)
     except (OSError, RuntimeError):  # RuntimeError: links in a circle
@@ -379,7 +480,18 @@ def _locate(image: str, root: Path) -> tuple[str, Path]:
         raise _UnusableError(Reason.OUTSIDE_ROOT, f"image must stay inside its root, {image} is a link out of it")
     if not path.is_file():
         raise _UnusableError(Reason.MISSING_FILE, f"image must be a regular file, got {image}")
-    return image_id, path
+    return image_id, str(path)
+
+
+def _image_id(image: str) -> str:
+    if not image:
+        raise ValueError("image must be a path, got nothing")
+    if image.startswith("/") or _SCHEME.match(image):
+        raise _UnusableError(Reason.OUTSIDE_ROOT, f"image must be a path relative to its root, got {image}")
+    image_id = posixpath.normpath(image)
+    if image_id.split("/")[0] == "..":
+        raise _UnusableError(Reason.OUTSIDE_ROOT, f"image must stay inside its root, got {image}")
+    return image_id
 
 
 def _cell(cells: Mapping[str, Any], column: str) -> str:

@@ -26,6 +26,7 @@ from lookalike.review.decisions import (
 )
 from lookalike.review.evidence import MAX_NAME_LENGTH
 from lookalike.review.store import is_storable
+from lookalike.storage.address import is_remote
 from lookalike.word import Word
 from pipeline import TRAINING, Places, create_promotion_pipeline, create_training_pipeline
 
@@ -105,7 +106,7 @@ def train(workspace: Workspace, settings: Settings, request: Request, on_node: O
         pipeline = create_training_pipeline(
             settings,
             _places(workspace),
-            source=str(Path(request.source).resolve()),
+            source=request.source if is_remote(request.source) else str(Path(request.source).resolve()),
             fingerprint=request.day,
             baseline_release=workspace.baseline_of_day(request.day, settings),
             submitted_by=request.submitted_by,

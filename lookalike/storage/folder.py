@@ -43,8 +43,8 @@ class Folder(Protocol):
 
     address: str
 
-    def read(self, name: str, *, max_bytes: int | None = None) -> bytes:
-        """The whole of a file; at most max_bytes + 1 of it, so that a caller sees that there is more."""
+    def read(self, name: str, *, max_bytes: int | None = None, offset: int = 0) -> bytes:
+        """A file from an offset to its end; at most max_bytes + 1 of it, so that a caller sees that there is more."""
 
     def open(self, name: str) -> BinaryIO:
         """A file to be read bit by bit, in bounded memory."""

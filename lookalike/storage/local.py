@@ -38,9 +38,11 @@ class LocalFolder:
     def _root(self) -> Path:
         return Path(self.address)
 
-    def read(self, name: str, *, max_bytes: int | None = None) -> bytes:
+    def read(self, name: str, *, max_bytes: int | None = None, offset: int = 0) -> bytes:
         """See Folder."""
         with self.open(name) as file:
+            if offset:
+                file.seek(offset)
             return file.read() if max_bytes is None else file.read(max_bytes + 1)
 
     def open(self, name: str) -> BinaryIO:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -30,7 +31,8 @@ from obstore.store import AzureStore, GCSStore, S3Store
 from lookalike.storage.folder import ChangedError, File, OutsideError, Stamped, checked_name, joined
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, ObjectStore  # which exist for checkers only
+    from obstore import GetOptions  # these exist for checkers only
+    from obstore.store import ClientConfig, ObjectStore
 
 # A request may take as long as a large body needs, but must not pause; obstore repeats what fails, for three minutes.
 _CLIENT: "ClientConfig" = {"timeout": timedelta(hours=1), "read_timeout": timedelta(minutes=1)}
@@ -48,10 +50,15 @@ class ObjectFolder:
     store: "ObjectStore"
     prefix: str
 
-    def read(self, name: str, *, max_bytes: int | None = None) -> bytes:
+    def read(self, name: str, *, max_bytes: int | None = None, offset: int = 0) -> bytes:
         """See Folder."""
         key = self._key(name)
         with self._told(name):
+            if offset:
+                some: GetOptions = {"range": {"offset": offset}}
+                if max_bytes is not None:
+                    some = {"range": (offset, offset + max_bytes + 1)}
+                return bytes(self.store.get(key, options=some).bytes())
             found = self.store.get(key)
             if max_bytes is None or found.meta["size"] <= max_bytes:
                 return bytes(found.bytes())
@@ -194,10 +201,18 @@ def open_object_folder(address: str) -> ObjectFolder:
     """
     scheme, _, rest = address.partition("://")
     bucket, _, prefix = rest.partition("/")
-    return ObjectFolder(address.rstrip("/"), _open_store(scheme, bucket), checked_name(prefix.strip("/"), address))
+    store = _open_store(scheme, bucket, _environment(), os.getpid())
+    return ObjectFolder(address.rstrip("/"), store, checked_name(prefix.strip("/"), address))
 
 
-def _open_store(scheme: str, bucket: str) -> "ObjectStore":
+def _environment() -> tuple[tuple[str, str], ...]:
+    """What the stores go by."""
+    return tuple((name, value) for name, value in os.environ.items() if name.startswith(("AWS_", "GOOGLE_", "AZURE_")))
+
+
+@lru_cache(maxsize=16)
+def _open_store(scheme: str, bucket: str, _environment: tuple[tuple[str, str], ...], _pid: int) -> "ObjectStore":
+    """One a process, which keeps its connections: a picture at a time would open one each."""
     if scheme == "gs":
         return GCSStore(bucket, client_options=_CLIENT)
     if scheme == "az":

@@ -107,19 +107,23 @@ def make_examples(artifact: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.fixture
 def ingest(tmp_path: Path) -> Callable[..., SimpleNamespace]:
-    """Runs ImageExampleGen on a source; settings can be stated, by default nothing is too much to lose."""
+    """Runs ImageExampleGen on a source; settings can be stated, by default nothing is too much to lose.
 
-    def run(source: Path, name: str = "ingested", **settings: Any) -> SimpleNamespace:
+    at: the address of what comes out; a folder of the test's, when left out.
+    """
+
+    def run(source: Path | str, name: str = "ingested", at: str = "", **settings: Any) -> SimpleNamespace:
+        at, dead_letters = (at, f"{at}/dead_letters") if at else (str(tmp_path / name), str(tmp_path / "dead_letters"))
         limits = IngestSettings(**({"max_dead_ratio": 1.0, "max_category_dead_ratio": 1.0} | settings))
         examples, taxonomy = tfx.types.standard_artifacts.Examples(), artifacts.Taxonomy()
-        examples.uri, taxonomy.uri = str(tmp_path / name / "examples"), str(tmp_path / name / "taxonomy")
+        examples.uri, taxonomy.uri = f"{at}/examples", f"{at}/taxonomy"
         ImageExampleGen.test_call(
             examples=examples,
             taxonomy=taxonomy,
             source=str(source),
             fingerprint=fingerprint(open_source(str(source), window_spans=limits.window_spans)),
             settings=json.dumps(asdict(limits)),
-            dead_letter_root=str(tmp_path / "dead_letters"),
+            dead_letter_root=dead_letters,
             beam_pipeline=beam.Pipeline(runner="FnApiRunner"),
         )
         return SimpleNamespace(examples=examples, taxonomy=taxonomy)

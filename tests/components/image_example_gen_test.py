@@ -16,6 +16,7 @@ from lookalike.catalog.dead_letters import DataError, DeadLetter, Reason
 from lookalike.catalog.guarded_decoder import Budget, GuardedDecoder
 from lookalike.catalog.images import recipe
 from lookalike.catalog.taxonomy import Taxonomy
+from lookalike.storage.address import open_folder
 
 SHIRT, BOOT = "Clothing > Shirt", "Shoes > Boot"
 
@@ -344,3 +345,22 @@ def test_what_a_worker_refuses_is_told_in_its_own_words(tmp_path, good_rows, ing
     monkeypatch.setattr(image_example_gen, "read_part", gone)
     with pytest.raises(DataError, match=r"^the manifest is gone$"):
         ingest(source)
+
+
+def test_an_object_store_may_hold_the_source_and_all_that_comes_out(tmp_path, draw, good_rows, ingest, s3_address):
+    source = write_source(tmp_path / "source", [*good_rows, ("broken.jpg", b"<html>", {})])
+    for path in source.iterdir():
+        with open_folder(f"{s3_address}/source").writing(path.name) as copy:
+            copy.write_bytes(path.read_bytes())
+    remote = ingest(f"{s3_address}/source", at=f"{s3_address}/out")
+    local = ingest(source)
+    assert images_by_split(remote) == images_by_split(local)
+    out = open_folder(f"{s3_address}/out")
+    names = [file.name for file in out.files()]
+    assert [name for name in names if not name.startswith("dead_letters/")] == [
+        *(f"examples/Split-{split}/images-00000-of-00001.tfrecord" for split in ("eval", "test", "train")),
+        "taxonomy/taxonomy.json",
+    ]
+    [letters, quarantined] = [name for name in names if name.startswith("dead_letters/")]
+    assert DeadLetter.from_json(out.read(letters).decode()).image_id == "broken.jpg"
+    assert out.read(quarantined) == b"<html>"

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from lookalike.catalog.dead_letters import DataError, Reason
 from lookalike.catalog.guarded_decoder import GuardedDecoder
-from lookalike.catalog.images import read_original
+from lookalike.catalog.images import ImageRejected, read_original
 from lookalike.catalog.sources import Source, fingerprint, open_source
+from lookalike.storage.address import open_folder
 
 
 def touch(root, *names, content=b"image"):
@@ -80,10 +81,49 @@ def test_folder_without_images_is_refused(tmp_path, names):
         opened(tmp_path)
 
 
-@pytest.mark.parametrize("source", ["/no/such/folder", "http://169.254.169.254/", "gs://bucket/data"])
-def test_source_that_is_not_on_the_file_system_is_refused(source):
-    with pytest.raises(DataError, match="mounted file system"):
+@pytest.mark.parametrize("source", ["/no/such/folder", "http://169.254.169.254/", "ftp://host/data", "s3://"])
+def test_source_that_is_no_address_of_anything_is_refused(source):
+    with pytest.raises(DataError, match="a source must be a folder or a manifest"):
         opened(source)
+
+
+def test_class_folders_of_an_object_store_are_read_as_those_of_a_folder(s3_address, tmp_path):
+    names = ("hat/1.jpg", "hat/felt/2.png", "3.jpg", "hat/.hidden.jpg", ".git/4.jpg", "hat/notes.txt")
+    for name in names:
+        touch(tmp_path, name)
+        with open_folder(s3_address).writing(name) as path:
+            path.write_bytes((tmp_path / name).read_bytes())
+    remote, local = opened(s3_address), opened(tmp_path)
+    assert [replace(row, uri="") for row in remote.rows] == [replace(row, uri="") for row in local.rows]
+    assert [row.uri for row in remote.rows] == [f"{s3_address}/{row.image_id}" for row in local.rows]
+    assert fingerprint(remote) == fingerprint(local)
+
+
+def test_days_with_manifests_of_an_object_store_are_read_as_those_of_a_folder(s3_address, tmp_path):
+    for day, title in (("2026-11-19", "old"), ("2026-11-20", "new"), ("2026-11-18", "too old")):
+        rows = f"image,title\na.jpg,{title}\n../b.jpg,out\n".encode()
+        touch(tmp_path, f"span={day}/a.jpg", content=day.encode())
+        touch(tmp_path, f"span={day}/manifest.csv", content=rows)
+        for name in ("a.jpg", "manifest.csv"):
+            with open_folder(s3_address).writing(f"span={day}/{name}") as path:
+                path.write_bytes((tmp_path / f"span={day}" / name).read_bytes())
+    remote, local = opened(s3_address, window_spans=2), opened(tmp_path, window_spans=2)
+    assert remote.spans == local.spans == ["2026-11-19", "2026-11-20"]
+    assert [(row.image_id, row.title, row.span) for row in remote.rows] == [("a.jpg", "new", "2026-11-20")]
+    assert reasons(remote) == reasons(local)
+    assert read_original(remote.rows[0].uri) == b"2026-11-20"
+    assert fingerprint(remote) == fingerprint(local)
+    one_day = opened(f"{s3_address}/span=2026-11-18/manifest.csv")
+    assert [row.title for row in one_day.rows] == ["too old"]
+
+
+def test_what_an_object_store_lacks_is_told(s3_address):
+    with pytest.raises(DataError, match=f"there is none at {s3_address}"):
+        opened(s3_address)
+    with pytest.raises(DataError, match=r"must be readable, .*manifest\.csv is not: "):
+        opened(f"{s3_address}/manifest.csv")
+    with pytest.raises(ImageRejected, match="MISSING_FILE"):
+        read_original(f"{s3_address}/gone.jpg")
 
 
 def test_links_that_leave_the_root_are_never_followed(tmp_path):

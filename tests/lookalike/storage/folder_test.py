@@ -48,6 +48,13 @@ def test_reading_stops_one_byte_after_what_a_caller_takes(folder):
     assert folder.read("file", max_bytes=9) == folder.read("file", max_bytes=10) == b"0123456789"
 
 
+def test_reading_from_an_offset_on(folder):
+    write(folder, "file", b"0123456789")
+    assert folder.read("file", offset=7) == b"789"
+    assert folder.read("file", offset=2, max_bytes=3) == b"2345"
+    assert folder.read("file", offset=8, max_bytes=9) == b"89"
+
+
 @pytest.mark.parametrize("read", ["read", "open", "read_stamped"])
 def test_what_is_not_there_is_not_found_and_named(folder, read):
     with pytest.raises(FileNotFoundError, match="not/here") as raised:
