@@ -216,7 +216,7 @@ def working_copy(tmp_path, monkeypatch):
         ("lookalike/encoder/embedder.py", {"RetrievalEvaluator", "InfraCheck", "CatalogueEmbedder"}),
         ("lookalike/review/rounds.py", {"OpenReview", "HumanGate", "ReleasePusher"}),
         ("components/catalogue_embedder.py", {"CatalogueEmbedder"}),
-        ("lookalike/retrieval/scann_index.py", {"IndexBuilder", "IndexEvaluator"}),
+        ("lookalike/retrieval/scann_index.py", {"IndexBuilder", "IndexEvaluator", "ReleasePusher"}),
         ("components/release_pusher.py", {"ReleasePusher"}),
         ("components/release_pruner.py", {"ReleasePruner"}),
         ("pipeline.py", set()),

@@ -39,6 +39,7 @@ class _CopiedCheckpoints(Checkpoints):
 
     def __init__(self, directory: Path, address: str) -> None:
         super().__init__(directory)
+        self._address = address
         self._folder = open_folder(address)
         if copies := self._copies():
             fetch(self._folder, directory, copies[-1])
@@ -51,7 +52,8 @@ class _CopiedCheckpoints(Checkpoints):
             self._folder.remove(copy, first=_WHOLE)
 
     def forget(self) -> None:
-        self._folder.remove("")
+        parent, _, name = self._address.rpartition("/")
+        open_folder(parent).remove(name)
 
     def _copies(self) -> list[str]:
         return [file.name.split("/")[0] for file in self._folder.files() if file.name.endswith(f"/{_WHOLE}")]

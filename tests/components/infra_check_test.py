@@ -90,14 +90,14 @@ def test_component_asks_held_out_images_and_writes_the_verdict(
 ):
     asked = []
 
-    def remember(encoder_dir, file_pattern):
-        asked.append((encoder_dir, file_pattern))
+    def remember(encoder, queries):
+        asked.append((encoder, queries))
         return StageVerdict(False, ["too slow"], {"p50_ms": 1e6})
 
     monkeypatch.setattr("components.infra_check.check", remember)
     examples, verdict = make_examples({"test": [stored_image()]}), artifact(artifacts.VerdictArtifact, "verdict")
     InfraCheck.test_call(examples=examples, model=model, verdict=verdict)
     assert StageVerdict.load(verdict.uri) == StageVerdict(False, ["too slow"], {"p50_ms": 1e6})
-    [(encoder_dir, file_pattern)] = asked
-    assert Path(encoder_dir, "saved_model.pb").exists()
-    assert file_pattern == f"{examples.uri}/Split-test/*"
+    [(encoder, queries)] = asked
+    assert Path(encoder, "saved_model.pb").exists()
+    assert queries == f"{examples.uri}/Split-test"

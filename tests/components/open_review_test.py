@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from components.candidate import CandidateFacts
 from components.open_review import OpenReview
 from components.review_evidence import CandidateIdentity, EmbeddedImages, write_review_evidence
 from components.verdict import StageVerdict
+from lookalike.catalog.image_file import ImageFile
 from lookalike.configs.settings import ReviewSettings
 from lookalike.review.rounds import pending_tasks
 from lookalike.review.store import open_store
@@ -24,8 +26,8 @@ def open_review(artifact, stored_image, tmp_path):
     evaluation = artifact(artifacts.RetrievalEvaluation, "evaluation")
     queries = [stored_image(f"q{number}", number, view=1, domain="wild") for number in range(3)]
     images = EmbeddedImages(
-        queries,
-        [stored_image(f"g{number}", number) for number in range(3)],
+        ImageFile(io.BytesIO(), queries),
+        ImageFile(io.BytesIO(), [stored_image(f"g{number}", number) for number in range(3)]),
         np.eye(3, dtype="f4"),
         np.eye(3, dtype="f4"),
     )

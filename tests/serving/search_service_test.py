@@ -592,7 +592,7 @@ def test_rollback_by_two_versions_under_load_fails_no_request(
             for asker in askers:
                 asker.result()
     assert set(statuses) == {200}
-    assert len(statuses) > 50
+    assert len(statuses) > 10
     assert [path.name for path in (tmp_path / "encoder").iterdir()] == ["1"]
 
 
