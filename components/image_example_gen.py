@@ -75,19 +75,18 @@ def ImageExampleGen(
     limits = IngestSettings(**json.loads(settings))
     parts = parts_of(source, limits.window_spans)
     dead_letters = names.joined(dead_letter_root, fingerprint[:16])
-    work = names.joined(examples.uri, WORK)
-    with _typed_refusals(work), beam_pipeline as pipeline:
-        _ingest(pipeline, parts, limits, examples.uri, taxonomy.uri, dead_letters)
-    left = open_folder(work)
-    if left.read(_FINGERPRINT).decode() != fingerprint:
-        raise DataError(f"a source must stay as it is while it is read, {source} has changed: run again")
-    check_dead_letter_thresholds(
-        json.loads(left.read(_TALLY)),
-        read_dead_letters(dead_letters),
-        max_ratio=limits.max_dead_ratio,
-        max_category_ratio=limits.max_category_dead_ratio,
-    )
-    open_folder(examples.uri).remove(WORK)
+    with _working(examples.uri) as work:
+        with _typed_refusals(work), beam_pipeline as pipeline:
+            _ingest(pipeline, parts, limits, examples.uri, taxonomy.uri, dead_letters)
+        left = open_folder(work)
+        if left.read(_FINGERPRINT).decode() != fingerprint:
+            raise DataError(f"a source must stay as it is while it is read, {source} has changed: run again")
+        check_dead_letter_thresholds(
+            json.loads(left.read(_TALLY)),
+            read_dead_letters(dead_letters),
+            max_ratio=limits.max_dead_ratio,
+            max_category_ratio=limits.max_category_dead_ratio,
+        )
     splits = _splits(examples.uri)
     examples.split_names = artifact_utils.encode_split_names(splits)
     examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
@@ -95,6 +94,15 @@ def ImageExampleGen(
     examples.set_string_custom_property("spans", ",".join(part.span for part in parts if part.span))
     reasons = Counter(letter.reason.value for letter in read_dead_letters(dead_letters))
     examples.set_string_custom_property("dead_letters", json.dumps(reasons))
+
+
+@contextmanager
+def _working(examples_uri: str) -> Iterator[str]:
+    """The address of what is needed while examples are made; it is gone in the end, however that comes."""
+    try:
+        yield names.joined(examples_uri, WORK)
+    finally:
+        open_folder(examples_uri).remove(WORK)
 
 
 @contextmanager

@@ -150,6 +150,7 @@ def test_too_many_dead_letters_stop_the_run_and_stay_on_disk(tmp_path, good_rows
     source = write_source(tmp_path / "source", good_rows + broken)
     with pytest.raises(DataError, match=r"the source should lose at most 2\.0%, lost 2 of 26"):
         ingest(source, max_dead_ratio=0.02)
+    assert not (tmp_path / "ingested" / "examples" / "work").exists()
     assert [letter.image_id for letter in dead_letters()] == ["broken-0.jpg", "broken-1.jpg"]
     assert list((tmp_path / "dead_letters").glob(f"*/quarantine/{dead_letters()[0].sha256}"))
 
