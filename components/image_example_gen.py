@@ -6,8 +6,6 @@ Pictures lie in files from the worker that decodes them on; between the steps go
 import hashlib
 import json
 import logging
-import pickle
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +13,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam.pvalue import AsDict, AsSingleton, PCollection, TaggedOutput
+from apache_beam.pvalue import AsSingleton, TaggedOutput
 from tfx import v1 as tfx
 from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
@@ -25,6 +23,7 @@ from components import artifacts
 from components.canonical_shards import CanonicalShards, Place, read_picture
 from components.component import component
 from components.dead_letter_files import WriteDeadLetters, merge_dead_letters, quarantine, read_dead_letters
+from components.product_ties import Decoded, in_groups, packed, unpacked
 from components.tf_examples import encode, write_records
 from lookalike.catalog.dead_letters import DataError, DeadLetter, check_dead_letter_thresholds
 from lookalike.catalog.guarded_decoder import GuardedDecoder
@@ -41,11 +40,10 @@ from lookalike.catalog.sources import (
     row_digest,
     sum_of_digests,
 )
-from lookalike.catalog.splits import bands, joined, near_pairs
 from lookalike.catalog.taxonomy import Taxonomy
 from lookalike.configs.settings import IngestSettings
-from lookalike.storage import folder as names
 from lookalike.storage.address import open_folder
+from lookalike.storage.folder import joined
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +72,7 @@ def ImageExampleGen(
     """
     limits = IngestSettings(**json.loads(settings))
     parts = parts_of(source, limits.window_spans)
-    dead_letters = names.joined(dead_letter_root, fingerprint[:16])
+    dead_letters = joined(dead_letter_root, fingerprint[:16])
     with _working(examples.uri) as work:
         with _typed_refusals(work), beam_pipeline as pipeline:
             _ingest(pipeline, parts, limits, examples.uri, taxonomy.uri, dead_letters)
@@ -100,7 +98,7 @@ def ImageExampleGen(
 def _working(examples_uri: str) -> Iterator[str]:
     """The address of what is needed while examples are made; it is gone in the end, however that comes."""
     try:
-        yield names.joined(examples_uri, WORK)
+        yield joined(examples_uri, WORK)
     finally:
         open_folder(examples_uri).remove(WORK)
 
@@ -125,13 +123,6 @@ def _refusing(work: str) -> Iterator[None]:
         raise
 
 
-class Decoded(NamedTuple):
-    """An image whose picture lies at a place."""
-
-    facts: DecodedImage
-    at: Place
-
-
 class Placed(NamedTuple):
     """An image without its picture, and where it goes."""
 
@@ -148,8 +139,8 @@ def _ingest(
     taxonomy_uri: str,
     dead_letters: str,
 ) -> None:
-    work = names.joined(examples_uri, WORK)
-    canonical = names.joined(work, _CANONICAL)
+    work = joined(examples_uri, WORK)
+    canonical = joined(work, _CANONICAL)
     read = (
         pipeline
         | "Parts" >> beam.Create(parts)
@@ -170,7 +161,7 @@ def _ingest(
     decoded = merged.rows | "Decode" >> beam.ParDo(
         _Decode(limits.longest_side_px, canonical), AsSingleton(tally)
     ).with_outputs("dead", "digests", main="images")
-    placed = _components(decoded.images, limits.near_duplicate_distance) | "Place" >> beam.FlatMap(
+    placed = in_groups(decoded.images, limits.near_duplicate_distance) | "Place" >> beam.FlatMap(
         _place, limits
     ).with_outputs("dead", "pairs", "categories", main="images")
     taxonomy = (
@@ -191,7 +182,7 @@ def _ingest(
     _ = (
         (unusable, dead_rows)
         | "Dead" >> beam.Flatten()
-        | "Write dead letters" >> beam.ParDo(WriteDeadLetters(names.joined(work, _DEAD)))
+        | "Write dead letters" >> beam.ParDo(WriteDeadLetters(joined(work, _DEAD)))
         | "All dead" >> beam.combiners.ToList()
         | "Merge dead letters" >> beam.Map(_merge_dead_letters, work, dead_letters)
     )
@@ -211,23 +202,14 @@ def _read_rows(part: Part, work: str) -> Iterator[Any]:
             if isinstance(found, DeadLetter):
                 yield TaggedOutput("dead", found)
             else:
-                yield found.product_id, _packed((part.span, number, found))
-
-
-def _packed(value: Any) -> bytes:
-    """What is grouped waits in a runner's memory, which bytes fill a fourth as much as objects do."""
-    return zlib.compress(pickle.dumps(value), 1)
-
-
-def _unpacked(packed: bytes) -> Any:
-    return pickle.loads(zlib.decompress(packed))  # noqa: S301 - of our own, as Beam's coders are
+                yield found.product_id, packed((part.span, number, found))
 
 
 def _merge_rows(product: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
-    oldest_first = sorted(map(_unpacked, product[1]), key=lambda stated: stated[:2])
+    oldest_first = sorted(map(unpacked, product[1]), key=lambda stated: stated[:2])
     rows, superseded = merge_product([row for _, _, row in oldest_first])
     for row in rows:
-        yield _packed(row)
+        yield packed(row)
         yield TaggedOutput("counted", ("category", row.category))
         yield TaggedOutput("counted", ("domain", row.domain))
         for category in row.categories:
@@ -297,8 +279,8 @@ class _Decode(beam.DoFn):
     def finish_bundle(self) -> None:
         self._shards.close()
 
-    def process(self, packed: bytes, tally: object) -> Iterator[Any]:  # noqa: ARG002
-        image: CatalogImage = _unpacked(packed)
+    def process(self, data: bytes, tally: object) -> Iterator[Any]:  # noqa: ARG002
+        image: CatalogImage = unpacked(data)
         try:
             original = read_original(image.uri, sha256=image.sha256)
             canonical = self._decoder.canonicalise(original, longest_side_px=self._longest_side_px, crop=image.crop)
@@ -317,71 +299,8 @@ class _Decode(beam.DoFn):
         yield Decoded(facts, self._shards.add(canonical.jpeg, read.canonical_sha256))
 
 
-def _components(decoded: PCollection, near_duplicate_distance: int) -> PCollection:
-    """The images in groups that nothing ties to each other: no product, no picture, and no near-duplicate."""
-    by_hash = decoded | "Hashes" >> beam.FlatMap(_hashes) | "By hash" >> beam.GroupByKey()
-    sharing_a_picture = (
-        decoded | "Pictures" >> beam.Map(_picture) | "By picture" >> beam.GroupByKey() | beam.FlatMapTuple(_ties)
-    )
-    sharing_a_hash = by_hash | "Ties of hashes" >> beam.FlatMapTuple(_ties)
-    near = (
-        by_hash
-        | "Bands" >> beam.FlatMapTuple(_bands)
-        | "By band" >> beam.GroupByKey()
-        | "Near" >> beam.FlatMap(_near_ties, near_duplicate_distance)
-    )
-    roots = (
-        (sharing_a_picture, sharing_a_hash, near)
-        | "Ties" >> beam.Flatten()
-        | "All ties" >> beam.combiners.ToList()
-        | "Join" >> beam.FlatMap(lambda ties: joined(ties).items())
-    )
-    return (
-        decoded
-        | "Products" >> beam.Map(lambda decoded: (decoded.facts.image.product_id, _packed(decoded)))
-        | "Roots" >> beam.Map(_with_root, AsDict(roots))
-        | "By root" >> beam.GroupByKey()
-        | "Components" >> beam.Values()
-    )
-
-
-def _hashes(decoded: Decoded) -> Iterator[tuple[bytes, str]]:
-    if not decoded.facts.low_info:
-        yield decoded.facts.perceptual_hash.to_bytes(8, "big"), decoded.facts.image.product_id
-
-
-def _picture(decoded: Decoded) -> tuple[bytes, str]:
-    return bytes.fromhex(decoded.facts.image.picture), decoded.facts.image.product_id
-
-
-def _ties(_: object, products: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Pairs that tie all of some products together."""
-    first, *others = sorted(set(products))
-    return ((first, other) for other in others)
-
-
-def _bands(hashed: bytes, products: Iterable[str]) -> Iterator[tuple[tuple[int, int], tuple[bytes, str]]]:
-    product = min(products)  # the others are tied to it
-    return ((band, (hashed, product)) for band in bands(int.from_bytes(hashed, "big")))
-
-
-def _near_ties(
-    bucket: tuple[object, Iterable[tuple[bytes, str]]], near_duplicate_distance: int
-) -> Iterator[tuple[str, str]]:
-    product_of = {int.from_bytes(hashed, "big"): product for hashed, product in bucket[1]}
-    for one, other in near_pairs(product_of, near_duplicate_distance):
-        if product_of[one] != product_of[other]:
-            yield product_of[one], product_of[other]
-
-
-def _with_root(image: tuple[str, bytes], roots: Mapping[str, str]) -> tuple[str, bytes]:
-    """roots: of the products that are tied to another one."""
-    product, packed = image
-    return roots.get(product, product), packed
-
-
-def _place(component: Iterable[bytes], limits: IngestSettings) -> Iterator[Any]:
-    images: list[Decoded] = list(map(_unpacked, component))
+def _place(group: Iterable[bytes], limits: IngestSettings) -> Iterator[Any]:
+    images: list[Decoded] = list(map(unpacked, group))
     placed = place(
         [one.facts for one in images],
         near_duplicate_distance=limits.near_duplicate_distance,
@@ -393,7 +312,7 @@ def _place(component: Iterable[bytes], limits: IngestSettings) -> Iterator[Any]:
         outcome = placed.outcomes[facts.image.stated_as]
         if isinstance(outcome, Placement):
             yield TaggedOutput("categories", facts.image.category)
-            yield _packed(Placed(facts.image, at, outcome))
+            yield packed(Placed(facts.image, at, outcome))
         else:
             yield TaggedOutput("dead", DeadLetter.of(facts.image, outcome.reason, outcome.detail))
     yield TaggedOutput("pairs", placed.pairs_across_splits)
@@ -411,13 +330,13 @@ def _write_taxonomy(categories: list[str], taxonomy_uri: str) -> Taxonomy:
 
 
 def _with_shard(
-    packed: bytes, taxonomy: Taxonomy, tally: Mapping[str, Mapping[str, int]]
+    data: bytes, taxonomy: Taxonomy, tally: Mapping[str, Mapping[str, int]]
 ) -> tuple[tuple[str, int], bytes]:
-    placed: Placed = _unpacked(packed)
+    placed: Placed = unpacked(data)
     goes = with_leaf_label(placed.placement, taxonomy)
     image = replace(placed.image, label=goes.label, seen_in=goes.seen_in)
     shard = int.from_bytes(hashlib.sha256(image.image_id.encode()).digest()[:8], "big") % _num_shards(tally)
-    return (goes.split, shard), _packed((image, placed.at))
+    return (goes.split, shard), packed((image, placed.at))
 
 
 def _write_shard(
@@ -427,9 +346,9 @@ def _write_shard(
     canonical: str,
 ) -> None:
     (split, number), images = shard
-    in_order = sorted(map(_unpacked, images), key=lambda placed: (placed[0].image_id, placed[0].key))
+    in_order = sorted(map(unpacked, images), key=lambda placed: (placed[0].image_id, placed[0].key))
     write_records(
-        open_folder(names.joined(examples_uri, artifacts.SPLIT_PREFIX + split)),
+        open_folder(joined(examples_uri, artifacts.SPLIT_PREFIX + split)),
         f"images-{number:05d}-of-{_num_shards(tally):05d}.tfrecord",
         (encode(replace(image, jpeg=read_picture(canonical, at))) for image, at in in_order),
     )
@@ -437,7 +356,7 @@ def _write_shard(
 
 def _merge_dead_letters(written: list[str], work: str, dead_letters: str) -> None:
     with _refusing(work):
-        merge_dead_letters(written, names.joined(work, _DEAD), dead_letters)
+        merge_dead_letters(written, joined(work, _DEAD), dead_letters)
 
 
 def _write(address: str, name: str, content: bytes) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from tfx import v1 as tfx
 from tfx.components.evaluator import constants as evaluator_constants
-from tfx.dsl.io import fileio
 
 from components import artifacts
 from components.candidate import CandidateFacts
@@ -16,6 +15,7 @@ from lookalike.configs.settings import ReviewSettings
 from lookalike.review.evidence import evidence_sha256, read_evidence
 from lookalike.review.rounds import OpenedRound, open_round
 from lookalike.review.store import open_store
+from lookalike.storage.address import open_folder
 from lookalike.storage.staging import fetched
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def OpenReview(
 
 
 def _is_blessed(blessing: tfx.types.standard_artifacts.ModelBlessing) -> bool:
-    return fileio.exists(f"{blessing.uri}/{evaluator_constants.BLESSED_FILE_NAME}")
+    return evaluator_constants.BLESSED_FILE_NAME in open_folder(blessing.uri).children()
 
 
 def _open_round(

@@ -6,13 +6,13 @@ import logging
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 from tfx import v1 as tfx
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
 from components import artifacts
 from components.component import component
 from lookalike.catalog.dead_letters import DataError
 from lookalike.configs.settings import SchemaSettings
+from lookalike.storage.address import open_folder
 from transform import features
 
 log = logging.getLogger(__name__)
@@ -94,6 +94,5 @@ def describe(anomalies: anomalies_pb2.Anomalies, split: str, warn_only: tuple[st
 
 
 def _write(anomalies: anomalies_pb2.Anomalies, directory: str) -> None:
-    fileio.makedirs(directory)
-    with fileio.open(f"{directory}/{ANOMALIES_FILE}", "wb") as file:
-        file.write(anomalies.SerializeToString())
+    with open_folder(directory).writing(ANOMALIES_FILE) as path:
+        path.write_bytes(anomalies.SerializeToString())

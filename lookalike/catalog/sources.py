@@ -7,16 +7,14 @@ import hashlib
 import json
 import logging
 import os
-import posixpath
 import re
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
-from decimal import Decimal
 from functools import partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -25,18 +23,14 @@ from typing import Any, BinaryIO
 from lookalike.catalog.dead_letters import DataError, DeadLetter, Reason
 from lookalike.catalog.manifests import MANIFEST_SUFFIXES, ManifestRow, read_manifest
 from lookalike.catalog.product import (
-    ATTRIBUTE_PREFIX,
     FIELDS,
     CatalogImage,
-    Field,
     Kind,
-    is_attribute,
     is_known,
-    parse_crop,
-    parse_price,
 )
-from lookalike.catalog.taxonomy import SEPARATOR, CategoryId, parse_category, rename_category
-from lookalike.errors import in_words, kind_of
+from lookalike.catalog.rows import Locate, UnusableError, dead_row, in_categories, parse_image_id, read_row
+from lookalike.catalog.taxonomy import SEPARATOR, CategoryId, rename_category
+from lookalike.errors import in_words
 from lookalike.storage.address import is_remote, open_folder
 from lookalike.storage.folder import joined
 
@@ -47,17 +41,9 @@ IMAGE_SUFFIXES = frozenset(
         *(".tif", ".tiff", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".svg"),
     }
 )
-MAX_CELL_CHARS = 10_000
 
-_MAX_ID_CHARS = 1_000
 _SPAN_FOLDER = re.compile(r"span=(\d{4}-\d{2}-\d{2})")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _MANIFESTS = tuple(f"manifest{suffix}" for suffix in MANIFEST_SUFFIXES)
-
-Locate = Callable[[str], tuple[str, str]]
-"""What an image is called in a source → its id, and where it lies. Raises ValueError or _UnusableError."""
 
 log = logging.getLogger(__name__)
 
@@ -83,14 +69,6 @@ class Part:
 
     address: str
     span: str
-
-
-class _UnusableError(Exception):
-    """One row or file that is set aside, with the reason of its dead letter."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
 
 
 def open_source(source: str, *, window_spans: int, renamed: Mapping[CategoryId, CategoryId] | None = None) -> Source:
@@ -273,13 +251,7 @@ def _only_manifest(found: list[str], address: str) -> str:
 
 
 def _renamed(row: CatalogImage, renamed: Mapping[CategoryId, CategoryId]) -> CatalogImage:
-    return _in_categories(row, [rename_category(category, renamed) for category in row.categories]) if renamed else row
-
-
-def _in_categories(row: CatalogImage, categories: Iterable[CategoryId]) -> CatalogImage:
-    """The row in a set of categories, the first one first."""
-    first, *others = dict.fromkeys(categories) or [""]
-    return replace(row, category=first, other_categories=tuple(others))
+    return in_categories(row, [rename_category(category, renamed) for category in row.categories]) if renamed else row
 
 
 def _facts(rows: Sequence[CatalogImage]) -> dict[str, Any]:
@@ -321,7 +293,7 @@ def _walk(root: Path, span: str) -> Iterator[CatalogImage | DeadLetter]:
         for name in child_folders:
             if (path := Path(folder, name)).is_symlink():  # which os.walk does not enter
                 detail = "a class folder must be a real folder, got a symbolic link"
-                yield _dead(_relative(path, root), Reason.OUTSIDE_ROOT, detail, span)
+                yield dead_row(_relative(path, root), Reason.OUTSIDE_ROOT, detail, span)
         for name in sorted(names):
             if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
                 yield _file_row(Path(folder, name), root, span)
@@ -341,7 +313,21 @@ def _file_row(path: Path, root: Path, span: str) -> CatalogImage | DeadLetter:
 
 def _class_row(name: str, locate: Locate, span: str) -> CatalogImage | DeadLetter:
     """The row of an image in class folders, by its name below the root."""
-    return _row({"image": name, "category": SEPARATOR.join(name.split("/")[:-1])}, locate, span)
+    return read_row({"image": name, "category": SEPARATOR.join(name.split("/")[:-1])}, locate, span)
+
+
+def _locate(image: str, *, root: Path) -> tuple[str, str]:
+    """image_id and resolved path of an image; resolving looks at names only, and opens nothing."""
+    image_id = parse_image_id(image)
+    try:
+        path = (root / image_id).resolve(strict=True)
+    except (OSError, RuntimeError):  # RuntimeError: links in a circle
+        raise UnusableError(Reason.MISSING_FILE, f"image must be a file that can be reached, got {image}") from None
+    if not path.is_relative_to(root):
+        raise UnusableError(Reason.OUTSIDE_ROOT, f"image must stay inside its root, {image} is a link out of it")
+    if not path.is_file():
+        raise UnusableError(Reason.MISSING_FILE, f"image must be a regular file, got {image}")
+    return image_id, str(path)
 
 
 # Object stores
@@ -377,7 +363,10 @@ def _remote_rows(part: Part) -> Iterator[CatalogImage | DeadLetter]:
             path = Path(directory, name)
             with open_folder(root).open(name) as found, path.open("wb") as copy:
                 shutil.copyfileobj(found, copy)
-            yield from _read_rows(path, partial(_locate_remote, root=root), part.span)
+            try:
+                yield from _read_rows(path, partial(_locate_remote, root=root), part.span)
+            except DataError as error:
+                raise DataError(str(error).replace(directory, root)) from error
 
 
 def _remote_manifest(address: str) -> str:
@@ -394,7 +383,7 @@ def _remote_walk(part: Part) -> Iterator[CatalogImage | DeadLetter]:
 
 def _locate_remote(image: str, *, root: str) -> tuple[str, str]:
     """image_id and address of an image; whether it is there is seen when it is read."""
-    image_id = _image_id(image)
+    image_id = parse_image_id(image)
     return image_id, joined(root, image_id)
 
 
@@ -421,132 +410,5 @@ def _read_rows(manifest: Path, locate: Locate, span: str) -> Iterator[CatalogIma
 def _manifest_row(row: ManifestRow, manifest: Path, locate: Locate, span: str) -> CatalogImage | DeadLetter:
     where = f"{manifest.name}:{row.line}"
     if row.fault:
-        return _dead(where, Reason.BAD_ROW, f"{where}: {row.fault}", span)
-    return _row(row.cells, locate, span, where)
-
-
-def _row(cells: Mapping[str, Any], locate: Locate, span: str, where: str = "") -> CatalogImage | DeadLetter:
-    try:
-        return _parse_row(cells, locate, span)
-    except _UnusableError as error:
-        reason, detail = error.reason, str(error)
-    except ValueError as error:
-        reason, detail = Reason.BAD_ROW, str(error)
-    image = cells.get("image")
-    image_id = image if isinstance(image, str) and image else where
-    return _dead(image_id, reason, f"{where}: {detail}" if where else detail, span, _category_or_none(cells))
-
-
-def _category_or_none(cells: Mapping[str, Any]) -> str:
-    try:
-        return next(iter(_categories(cells.get("category"))), "")
-    except ValueError:
-        return ""
-
-
-def _dead(image_id: str, reason: Reason, detail: str, span: str, category: str = "") -> DeadLetter:
-    # A name that is not UTF-8 comes with lone surrogates, which no file of ours could hold.
-    printable = image_id[:_MAX_ID_CHARS].encode("utf-8", "backslashreplace").decode()
-    return DeadLetter(image_id=printable, uri=printable, reason=reason, detail=detail, category=category, span=span)
-
-
-def _parse_row(cells: Mapping[str, Any], locate: Locate, span: str) -> CatalogImage:
-    """Raises ValueError naming the column, or _UnusableError when the path is at fault."""
-    image_id, uri = locate(_cell(cells, "image"))
-    facts = {one.name: _value(one, cells) for one in FIELDS if one.column and one.name not in ("image_id", "category")}
-    row = CatalogImage(image_id, uri=uri, span=span, attributes=_attributes(cells), **facts)
-    return _in_categories(row, _categories(cells.get("category")))
-
-
-def _value(one: Field, cells: Mapping[str, Any]) -> Any:
-    if one.kind is Kind.CROP:
-        return parse_crop(cells.get(one.column))
-    text = _cell(cells, one.column)
-    return _READ.get(one.name, _as_it_is)(text)
-
-
-def _as_it_is(text: str) -> str:
-    return text
-
-
-def _locate(image: str, *, root: Path) -> tuple[str, str]:
-    """image_id and resolved path of an image; resolving looks at names only, and opens nothing."""
-    image_id = _image_id(image)
-    try:
-        path = (root / image_id).resolve(strict=True)
-    except (OSError, RuntimeError):  # RuntimeError: links in a circle
-        raise _UnusableError(Reason.MISSING_FILE, f"image must be a file that can be reached, got {image}") from None
-    if not path.is_relative_to(root):
-        raise _UnusableError(Reason.OUTSIDE_ROOT, f"image must stay inside its root, {image} is a link out of it")
-    if not path.is_file():
-        raise _UnusableError(Reason.MISSING_FILE, f"image must be a regular file, got {image}")
-    return image_id, str(path)
-
-
-def _image_id(image: str) -> str:
-    if not image:
-        raise ValueError("image must be a path, got nothing")
-    if image.startswith("/") or _SCHEME.match(image):
-        raise _UnusableError(Reason.OUTSIDE_ROOT, f"image must be a path relative to its root, got {image}")
-    image_id = posixpath.normpath(image)
-    if image_id.split("/")[0] == "..":
-        raise _UnusableError(Reason.OUTSIDE_ROOT, f"image must stay inside its root, got {image}")
-    return image_id
-
-
-def _cell(cells: Mapping[str, Any], column: str) -> str:
-    """The cell as stripped text; '' where it is missing."""
-    value = cells.get(column)
-    match value:
-        case None:
-            return ""
-        case bool():
-            text = str(value).lower()
-        case float() if value != value:  # how a data frame writes a missing value
-            return ""
-        case float() if value.is_integer():  # and how it writes whole numbers beside missing ones
-            text = str(int(value))
-        case int() | float() | Decimal() | str():
-            text = str(value).strip()
-        case _:
-            raise ValueError(f"{column} must be text or a number, got {kind_of(value)}")
-    _check_text(column, text)
-    return text
-
-
-def _check_text(column: str, text: str) -> None:
-    if len(text) > MAX_CELL_CHARS:
-        raise ValueError(f"{column[:40]} must be at most {MAX_CELL_CHARS} characters long, got {len(text)}")
-    if "\0" in text or _LONE_SURROGATE.search(text):
-        raise ValueError(f"{column[:40]} must be Unicode text without NUL, got {text[:40]!a}")
-
-
-def _categories(cell: Any) -> list[CategoryId]:
-    """The categories of a cell, which holds one path or a list of them."""
-    paths = cell if isinstance(cell, list | tuple) else [cell]
-    texts = [SEPARATOR.join(parse_category(_cell({"category": path}, "category"))) for path in paths]
-    return [text for text in texts if text]
-
-
-def _attributes(cells: Mapping[str, Any]) -> dict[str, str]:
-    """Name to value of the attributes that are stated, sorted by name."""
-    for column in cells:
-        _check_text("a column name", column)
-    named = {column.removeprefix(ATTRIBUTE_PREFIX): _cell(cells, column) for column in cells if is_attribute(column)}
-    return {name: value for name, value in sorted(named.items()) if value}
-
-
-def _sha256(text: str) -> str:
-    if text and not _SHA256.fullmatch(text.lower()):
-        raise ValueError(f"sha256 must be 64 hexadecimal digits, got {text[:80]!r}")
-    return text.lower()
-
-
-# How the text of a column is read where it is not kept as it is.
-_READ = {
-    "domain": lambda text: text or "catalog",
-    "price": parse_price,
-    "currency": str.upper,  # ISO 4217 writes EUR
-    "availability": lambda text: "_".join(text.casefold().split()),  # "In stock" and in_stock are one value
-    "sha256": _sha256,
-}
+        return dead_row(where, Reason.BAD_ROW, f"{where}: {row.fault}", span)
+    return read_row(row.cells, locate, span, where)

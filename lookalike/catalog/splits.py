@@ -28,8 +28,8 @@ def near_pairs(sharing_a_band: Iterable[int], max_distance: int) -> Iterator[tup
     return ((one, other) for one, other in pairs if (one ^ other).bit_count() <= max_distance)
 
 
-def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Name → the smallest name of those that pairs join it to, through whatever chain."""
+def tied(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Name → the smallest name of those that pairs tie it to, through whatever chain."""
     found = _Joined()
     for one, other in pairs:
         found.join(one, other)
@@ -130,7 +130,7 @@ def _join_new(images: Iterable[Shown], near: Near, known: Mapping[str, Group]) -
     new = [image for image in images if image.product not in known]
     at = {image.hash: image.product for image in new if image.hash is not None}  # all others there are joined to it
     alike = ((image.product, at[value]) for image in new for value in (near.get(image.hash, ())) if value in at)
-    return joined(chain(((image.product, image.product) for image in new), alike))
+    return tied(chain(((image.product, image.product) for image in new), alike))
 
 
 class _Joined:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lookalike.catalog.dead_letters import Reason
 from lookalike.catalog.placement import UNTRAINED, DecodedImage, Placement, SetAside, place, with_leaf_label
 from lookalike.catalog.product import CatalogImage
-from lookalike.catalog.splits import Group, joined
+from lookalike.catalog.splits import Group, tied
 from lookalike.catalog.taxonomy import Taxonomy
 
 FAR_APART = [int(f"{row:04b}" * 16, 2) for row in range(16)]  # any two differ in at least 16 bits
@@ -292,7 +292,7 @@ def test_a_second_day_moves_nothing_of_the_first(first: list[dict], second: list
     assert day_two.groups.items() >= day_one.groups.items()
 
 
-def tied(one: DecodedImage, other: DecodedImage, distance: int) -> bool:
+def belong_together(one: DecodedImage, other: DecodedImage, distance: int) -> bool:
     """Whether two images must be placed together: one product, one picture, or nearly the same one."""
     alike = (one.perceptual_hash ^ other.perceptual_hash).bit_count() <= distance
     nearly = alike and not one.low_info and not other.low_info
@@ -323,9 +323,9 @@ def test_a_catalogue_placed_in_parts_that_nothing_ties_is_placed_as_a_whole(imag
         (one.image.product_id, other.image.product_id)
         for one in images
         for other in images
-        if tied(one, other, distance)
+        if belong_together(one, other, distance)
     ]
-    root = joined(pairs)
+    root = tied(pairs)
     options = {"distance": distance, "held_out": 0.3}
     in_parts = [
         placed_whole(*(one for one in images if root[one.image.product_id] == part), **options)

@@ -87,6 +87,7 @@ import os, signal, sys
 from pathlib import Path
 from obstore.store import S3Store
 from lookalike.release.store import ReleaseStore
+from tests.lookalike.release.dying import dying
 address, action = sys.argv[1], sys.argv[2]
 
 def build(directory, version):
@@ -95,17 +96,6 @@ def build(directory, version):
 
 def push(root, decision_id):
     ReleaseStore(root).push(build, decision_id=decision_id, facts={})
-
-def dying(request, countdown):
-    def call(*args, **kwargs):
-        for moment in ("before", "after"):
-            countdown[0] -= 1
-            if countdown[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            if moment == "before":
-                result = request(*args, **kwargs)
-        return result
-    return call
 
 def act(root, step):
     push(root, "yes-1")
@@ -141,6 +131,7 @@ def killed_at_every_request(address, action):
     return [f"{address}/{step}" for step in range(1, int(done.stdout) + 1)]
 
 
+@pytest.mark.slow  # half a minute; in a folder the same store is killed at every step in seconds
 def test_a_push_killed_at_any_request_is_finished_by_pushing_again(s3_address, build_release):
     stores = killed_at_every_request(s3_address, "push")
     assert len(stores) > 15

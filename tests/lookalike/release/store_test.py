@@ -479,6 +479,7 @@ def test_a_file_that_does_not_fit_leaves_the_old_release_serving(tmp_path):
 KILLER = """
 import importlib.util, os, pathlib, shutil, signal, sys
 from lookalike.release.store import ReleaseStore
+from tests.lookalike.release.dying import dying
 spec = importlib.util.spec_from_file_location("store_test", sys.argv[1])
 store_test = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(store_test)
@@ -486,17 +487,6 @@ template, target, action = pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]),
 
 os.fsync = lambda descriptor: None
 ReleaseStore(template).current()  # what is made on first use, once for all children
-
-def dying(function, countdown):
-    def call(*args, **kwargs):
-        for moment in ("before", "after"):
-            countdown[0] -= 1
-            if countdown[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            if moment == "before":
-                result = function(*args, **kwargs)
-        return result
-    return call
 
 def act(root, step):
     countdown = [step]
