@@ -155,7 +155,7 @@ def _ingest(
     tally = (
         (merged.counted, dead_rows | "Count dead rows" >> beam.Map(lambda letter: ("category", letter.category)))
         | "All rows" >> beam.Flatten()
-        | "Tally" >> beam.CombineGlobally(_Tally())
+        | "Tally" >> beam.CombineGlobally(_Tally()).without_defaults()
         | "Check rows" >> beam.Map(_check_rows, work)
     )
     decoded = merged.rows | "Decode" >> beam.ParDo(
@@ -189,10 +189,10 @@ def _ingest(
     _ = (
         (decoded.digests, dead_rows | "Digests" >> beam.Map(letter_digest))
         | "All digests" >> beam.Flatten()
-        | "Sum" >> beam.CombineGlobally(sum_of_digests)
+        | "Sum" >> beam.CombineGlobally(sum_of_digests).without_defaults()
         | "Keep fingerprint" >> beam.Map(lambda found: _write(work, _FINGERPRINT, found.encode()))
     )
-    _ = placed.pairs | "All pairs" >> beam.CombineGlobally(sum) | "Warn" >> beam.Map(_warn_of_pairs)
+    _ = placed.pairs | "All pairs" >> beam.CombineGlobally(sum).without_defaults() | "Warn" >> beam.Map(_warn_of_pairs)
 
 
 def _read_rows(part: Part, work: str) -> Iterator[Any]:

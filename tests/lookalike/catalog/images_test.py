@@ -6,6 +6,7 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
+import imagehash
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -300,6 +301,13 @@ def test_large_jpeg_decoded_at_reduced_scale_looks_the_same(crop):
     exact = pixels(canonicalise(encode(large, "PNG"), longest_side_px=96, crop=crop))  # PNG has no reduced scale
     assert fast.shape == exact.shape
     assert 10 * np.log10(255**2 / ((fast - exact) ** 2).mean()) > 38  # dB
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_perceptual_hash_is_that_of_imagehash(seed):
+    mosaic = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (9, 7, 3)).astype(np.uint8))
+    rgb = mosaic.resize((90 + seed, 70), Image.Resampling.BICUBIC)
+    assert images._perceptual_hash(rgb) == int(str(imagehash.phash(rgb)), 16)
 
 
 def test_perceptual_hash_survives_recompression_and_resizing_but_not_another_picture():
