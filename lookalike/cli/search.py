@@ -15,8 +15,22 @@ from lookalike.errors import UserError
 group = typer.Typer()
 
 
+def _address(store: str) -> str:
+    from lookalike.storage.address import is_remote
+
+    try:
+        is_remote(store)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    return store
+
+
 Store = Annotated[
-    str, typer.Option(help="Address of another release store, such as s3://bucket/releases; the root's when left out.")
+    str,
+    typer.Option(
+        help="Address of another release store, such as s3://bucket/releases; the root's when left out.",
+        callback=_address,
+    ),
 ]
 Cache = Annotated[
     Path | None, typer.Option(help="Directory for releases of an object store; ~/.cache/lookalike when left out.")

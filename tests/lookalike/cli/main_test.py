@@ -157,3 +157,11 @@ def test_a_shell_completes_commands() -> None:
         [sys.executable, "-c", code], cwd=ROOT, env=os.environ | asked, capture_output=True, text=True, check=False
     )
     assert done.stdout.split() == ["releases", "review"]
+
+
+@pytest.mark.parametrize("command", ["serve", "serve-model"])
+def test_a_store_at_no_address_is_wrong_usage(command: str) -> None:
+    done = lookalike(command, "--store", "ftp://host/releases")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: Invalid value for '--store': an address must be a path, file:///…, or one of")
+    assert done.stderr.count("\n") == 1
