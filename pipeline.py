@@ -24,6 +24,7 @@ from components.release_pusher import ReleasePusher
 from components.retrieval_evaluator import RetrievalEvaluator
 from components.schema_gate import SchemaGate
 from components.source_digest import source_digest
+from components.staged import Evaluator, Trainer, Transform
 from lookalike.configs.settings import Settings, promotion_settings
 
 TRAINING = "lookalike-training"
@@ -86,7 +87,7 @@ def create_training_pipeline(
         schema=schema.outputs["schema"],
         settings=_json(settings.schema),
     )
-    transform = tfx.components.Transform(
+    transform = Transform(
         examples=examples,
         schema=schema.outputs["schema"],
         preprocessing_fn="transform.preprocessing.preprocessing_fn",
@@ -99,7 +100,7 @@ def create_training_pipeline(
         },
     )
     transform.add_upstream_node(gate)
-    trainer = tfx.components.Trainer(
+    trainer = Trainer(
         run_fn="trainer.run.run_fn",
         examples=examples,
         transform_graph=transform.outputs["transform_graph"],
@@ -114,7 +115,7 @@ def create_training_pipeline(
         },
     )
     model = trainer.outputs["model"]
-    evaluator = tfx.components.Evaluator(
+    evaluator = Evaluator(
         examples=examples,
         model=model,
         schema=schema.outputs["schema"],

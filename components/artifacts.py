@@ -12,7 +12,6 @@ __all__ = ["Candidate", "Embeddings", "Index", "Release", "RetrievalEvaluation",
 SPLIT_PREFIX = "Split-"  # TFX's layout of Examples
 HELD_OUT_SPLIT = "test"  # never trained on; eval has chosen the epoch already
 LONGEST_SIDE = "longest_side_px"  # property of Examples: of the canonical images; queries are reduced alike
-STATISTICS_FILE = "FeatureStats.pb"  # in every split of ExampleStatistics
 SCHEMA_FILE = "schema.pbtxt"
 TAXONOMY_FILE = "taxonomy.json"
 METRICS_FILE = "metrics.json"

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from tfx import v1 as tfx
@@ -11,7 +10,9 @@ from tfx.types import artifact_utils
 
 from components import artifacts
 from components.component import component
+from components.split_statistics import read_statistics
 from lookalike.catalog.product import CatalogImage, Reach, to_columns
+from lookalike.storage.address import open_folder
 from transform import features
 
 FACTS = tuple(to_columns(CatalogImage("any name"), Reach.EXAMPLES))
@@ -26,11 +27,10 @@ def CatalogSchemaGen(
     """Writes schema.pbtxt."""
     committed = text_format.Parse(COMMITTED_SCHEMA.read_text(), schema_pb2.Schema())
     # Of every split: a rare attribute may be stated for held-out products alone.
-    found = [
-        tfdv.load_stats_binary(f"{artifact_utils.get_split_uri([statistics], split)}/{artifacts.STATISTICS_FILE}")
-        for split in artifact_utils.decode_split_names(statistics.split_names)
-    ]
-    tfdv.write_schema_text(extend_schema(committed, found), f"{schema.uri}/{artifacts.SCHEMA_FILE}")
+    splits = artifact_utils.decode_split_names(statistics.split_names)
+    found = [read_statistics(statistics, split) for split in splits]
+    with open_folder(schema.uri).writing(artifacts.SCHEMA_FILE) as path:
+        path.write_text(text_format.MessageToString(extend_schema(committed, found)))
 
 
 def extend_schema(

@@ -12,10 +12,12 @@ from tfx import v1 as tfx
 from tfx.types import artifact_utils
 from tfx_bsl.public import tfxio
 
-from components import artifacts
 from components.component import component
+from components.split_statistics import write_statistics
+from components.tf_examples import ReadExamples
 from transform import features
 
+TO_COLUMNS = tfxio.TFExampleBeamRecord(physical_format="tfrecord", telemetry_descriptors=["lookalike"])
 BY_SPAN = get_feature_value_slicer({"span": None})  # TFDV names these slices span_<value>
 
 
@@ -31,16 +33,13 @@ def CatalogStatisticsGen(
     options = tfdv.StatsOptions(experimental_slice_functions=[BY_SPAN])
     with beam_pipeline as pipeline:
         for split in splits:
-            records = tfxio.TFExampleRecord(examples.path(split=split) + "/*", telemetry_descriptors=["lookalike"])
             _ = (
                 pipeline
-                | f"Read {split}" >> records.BeamSource()
+                | f"Read {split}" >> ReadExamples(examples.path(split=split))
+                | f"To columns {split}" >> TO_COLUMNS.BeamSource()
                 | f"Drop image bytes {split}" >> beam.Map(_without_image)
                 | f"Statistics {split}" >> tfdv.GenerateStatistics(options)
-                | f"Write {split}"
-                >> tfdv.WriteStatisticsToBinaryFile(
-                    f"{artifact_utils.get_split_uri([statistics], split)}/{artifacts.STATISTICS_FILE}"
-                )
+                | f"Write {split}" >> beam.Map(write_statistics, artifact_utils.get_split_uri([statistics], split))
             )
 
 

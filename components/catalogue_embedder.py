@@ -8,6 +8,7 @@ import io
 import uuid
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tfx.utils import path_utils
 
 from components import artifacts
 from components.component import component
-from components.tf_examples import decode
+from components.tf_examples import ReadExamples, decode
 from lookalike.catalog.dead_letters import DataError
 from lookalike.catalog.product import CatalogImage
 from lookalike.encoder.embedder import InProcessEmbedder
@@ -68,7 +69,7 @@ def CatalogueEmbedder(
     Raises DataError: when there is no catalogue image.
     """
     folder = open_folder(embeddings.uri)
-    encoder = path_utils.serving_model_path(model.uri)
+    encoder = path_utils.serving_model_dir(model.uri)
     with beam_pipeline as pipeline:
         pieces = [
             _embed_split(pipeline, split.rstrip("/"), examples.uri, encoder, embeddings.uri)
@@ -89,7 +90,7 @@ def CatalogueEmbedder(
 def _embed_split(pipeline: beam.Pipeline, split: str, examples_uri: str, encoder: str, uri: str) -> beam.PCollection:
     return (
         pipeline
-        | f"Read {split}" >> beam.io.ReadFromTFRecord(f"{examples_uri}/{split}/*")
+        | f"Read {split}" >> ReadExamples(joined(examples_uri, split))
         | f"Roles {split}" >> beam.FlatMap(roles, held_out=split == artifacts.SPLIT_PREFIX + artifacts.HELD_OUT_SPLIT)
         | f"Batch {split}" >> beam.BatchElements(min_batch_size=BATCH, max_batch_size=BATCH)
         | f"Embed {split}" >> beam.ParDo(_Embed(encoder, joined(uri, PIECES)))
@@ -119,8 +120,11 @@ class _Embed(beam.DoFn):
         self._pieces = pieces
 
     def setup(self) -> None:
-        with fetched(self._encoder) as directory:
-            self._embedder = InProcessEmbedder(directory)
+        self._held = ExitStack()  # the encoder is loaded by the first image
+        self._embedder = InProcessEmbedder(self._held.enter_context(fetched(self._encoder)))
+
+    def teardown(self) -> None:
+        self._held.close()
 
     def start_bundle(self) -> None:
         self._rows: defaultdict[Role, list[Embedded]] = defaultdict(list)

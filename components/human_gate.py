@@ -41,7 +41,7 @@ def HumanGate(
 
     Raises DecisionError: pending, rejected, expired, or not a decision about this model.
     """
-    with fetched(path_utils.serving_model_path(model.uri)) as encoder_dir:
+    with fetched(path_utils.serving_model_dir(model.uri)) as encoder_dir:
         check_decision(
             decision,
             candidate=CandidateFacts.load(candidate.uri),

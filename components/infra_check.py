@@ -26,7 +26,7 @@ def InfraCheck(
 ) -> None:
     """Asks the model held-out images."""
     held_out = examples.path(split=artifacts.HELD_OUT_SPLIT)
-    with fetched(path_utils.serving_model_path(model.uri)) as encoder:
+    with fetched(path_utils.serving_model_dir(model.uri)) as encoder:
         check(encoder, held_out).save(verdict.uri)
 
 

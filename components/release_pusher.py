@@ -57,7 +57,7 @@ def ReleasePusher(
     facts = CandidateFacts.load(candidate.uri)
     verdict = StageVerdict.load(index_verdict.uri)
     with ExitStack() as stack:
-        encoder = stack.enter_context(fetched(path_utils.serving_model_path(model.uri)))
+        encoder = stack.enter_context(fetched(path_utils.serving_model_dir(model.uri)))
         blessed = check_decision(
             decision, candidate=facts, encoder_dir=encoder, public_key=public_key, allow_simulated=allow_simulated
         )

@@ -48,7 +48,7 @@ def RetrievalEvaluator(
     limits = EvaluationSettings(**json.loads(settings))
     with TemporaryFile() as pictures:
         photos = _Photos.read(examples, limits.max_gallery_images, pictures)
-        with fetched(path_utils.serving_model_path(model.uri)) as encoder:
+        with fetched(path_utils.serving_model_dir(model.uri)) as encoder:
             candidate, model_sha256 = _ask(encoder, photos), tree_sha256(encoder)
         measured = _measure(candidate, limits)
         baseline, baseline_metrics = None, None

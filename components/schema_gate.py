@@ -4,12 +4,14 @@ import json
 import logging
 
 import tensorflow_data_validation as tfdv
+from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 from tfx import v1 as tfx
 from tfx.types import artifact_utils
 
 from components import artifacts
 from components.component import component
+from components.split_statistics import read_statistics
 from lookalike.catalog.dead_letters import DataError
 from lookalike.configs.settings import SchemaSettings
 from lookalike.storage.address import open_folder
@@ -34,13 +36,13 @@ def SchemaGate(
     Raises DataError: naming split, feature and value of each anomaly that the settings do not only warn of.
     """
     policy = SchemaSettings(**json.loads(settings))
-    expected = tfdv.load_schema_text(f"{schema.uri}/{artifacts.SCHEMA_FILE}")
+    expected = text_format.Parse(open_folder(schema.uri).read(artifacts.SCHEMA_FILE), schema_pb2.Schema())
     splits = artifact_utils.decode_split_names(statistics.split_names)
     anomalies.split_names = artifact_utils.encode_split_names(splits)
     stopping = []
     for split in splits:
         found = find_anomalies(
-            tfdv.load_stats_binary(f"{artifact_utils.get_split_uri([statistics], split)}/{artifacts.STATISTICS_FILE}"),
+            read_statistics(statistics, split),
             expected,
             # Held-out splits of a day are too small for their shares to mean anything.
             max_label_drift=policy.max_label_drift if split == "train" else None,

@@ -1,14 +1,16 @@
-"""One image as a tf.Example and back: the only place that knows how a feature is packed."""
+"""One image as a tf.Example and back, and files of them: the only place that knows how a feature is packed."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 
 from lookalike.catalog.product import FIELDS, CatalogImage, Kind, Reach, from_columns, to_columns
+from lookalike.storage.address import open_folder
 from lookalike.storage.folder import Folder
-from lookalike.storage.staging import fetched
+from lookalike.storage.staging import fetched_file
 from transform import features
 
 _COLUMNS = tuple(to_columns(CatalogImage("any name"), Reach.EXAMPLES))
@@ -73,7 +75,35 @@ def write_records(folder: Folder, name: str, records: Iterable[bytes]) -> None:
 
 def read_images(address: str) -> Iterator[CatalogImage]:
     """Every image of the files in a folder, in the order of their names."""
-    with fetched(address) as directory:
-        files = sorted(map(str, directory.iterdir()))
-        for record in tf.data.TFRecordDataset(files).as_numpy_iterator():
-            yield decode(record)
+    for name in _file_names(address):
+        yield from map(decode, _read_records(name, address))
+
+
+class ReadExamples(beam.PTransform):
+    """The serialised examples of a folder, wherever it lies; each file is read by one worker.
+
+    Beam's own reader goes by Beam's file systems, which do not know every address.
+    """
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self._address = address
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[bytes]:
+        """Gives the records."""
+        return (
+            pipeline
+            | "Address" >> beam.Create([self._address])
+            | "Files" >> beam.FlatMap(_file_names)
+            | "To all workers" >> beam.Reshuffle()
+            | "Records" >> beam.FlatMap(_read_records, self._address).with_output_types(bytes)
+        )
+
+
+def _file_names(address: str) -> list[str]:
+    return [file.name for file in open_folder(address).files()]
+
+
+def _read_records(name: str, address: str) -> Iterator[bytes]:
+    with fetched_file(open_folder(address), name) as path:
+        yield from tf.data.TFRecordDataset(str(path)).as_numpy_iterator()

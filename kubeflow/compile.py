@@ -54,7 +54,7 @@ def compile_pipelines(
 
 
 def _places(root: str, settings: Settings) -> Places:
-    # TFX's own executors read and write these two alone.
+    # The executors take an s3:// address, too; what a cluster does around them has not been tried there.
     if not re.match(r"/|gs://[^/]", root):
         raise SettingsError(f"root must be a gs:// address or an absolute path, got {root!r}")
     root = root.rstrip("/")

@@ -1,7 +1,9 @@
 """Examples to arrays: every image is decoded once by the transform graph and kept as uint8 on disk."""
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,12 @@ class ImageSet:
     label_ids: npt.NDArray[np.int64]
     product_ids: npt.NDArray[np.int64]
     table: RetrievalTable
+
+    def sha256(self) -> str:
+        """Of all that it holds."""
+        digest = hashlib.sha256(self.pixels.data)
+        digest.update(json.dumps([self.label_ids.tolist(), self.product_ids.tolist(), asdict(self.table)]).encode())
+        return digest.hexdigest()
 
 
 def load_images(file_patterns: Sequence[str], transform: tft.TFTransformOutput, pixels_file: Path) -> ImageSet:

@@ -59,7 +59,8 @@ def run_fn(fn_args: TrainerArgs) -> None:
         _check_there_is_something_to_learn(training)
         keras.utils.set_random_seed(settings.seed)
         model = build_model(ModelSettings(**config["model"]), num_classes=len(labels))
-        with checkpoints_at(joined(config["checkpoint_root"], _fingerprint(fn_args))) as checkpoints:
+        fingerprint = _fingerprint(config, training, validation, labels)
+        with checkpoints_at(joined(config["checkpoint_root"], fingerprint)) as checkpoints:
             fit(model, training, validation, settings, checkpoints, fn_args.model_run_dir)
             Encoder(model, transform, labels).save(fn_args.serving_model_dir)
             checkpoints.forget()
@@ -131,7 +132,7 @@ def _check_there_is_something_to_learn(training: ImageSet) -> None:
         )
 
 
-def _fingerprint(fn_args: TrainerArgs) -> str:
-    """Of everything that decides the outcome; the input's address stands for its content, artifacts never change."""
-    inputs = [fn_args.custom_config, list(fn_args.train_files), list(fn_args.eval_files), fn_args.transform_output]
-    return hashlib.sha256(json.dumps([*inputs, tf.__version__], sort_keys=True).encode()).hexdigest()[:16]
+def _fingerprint(config: Mapping[str, Any], training: ImageSet, validation: ImageSet, labels: Sequence[str]) -> str:
+    """Of everything that decides the outcome."""
+    decides = [config, training.sha256(), validation.sha256(), labels, tf.__version__]
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]

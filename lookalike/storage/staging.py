@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from lookalike.storage.address import is_remote, local_path, open_folder
-from lookalike.storage.folder import Folder
+from lookalike.storage.folder import Folder, joined
 from lookalike.storage.local import STAGING_PREFIX, LocalFolder
 
 
@@ -21,6 +21,18 @@ def fetched(address: str) -> Iterator[Path]:
     with _scratch(address) as directory:
         fetch(open_folder(address), directory)
         yield directory
+
+
+@contextmanager
+def fetched_file(folder: Folder, name: str) -> Iterator[Path]:
+    """One file of a folder, to read from: a local one is itself, a remote one is fetched and gone in the end."""
+    if isinstance(folder, LocalFolder):
+        yield local_path(joined(folder.address, name))
+        return
+    with _scratch(joined(folder.address, name)) as directory:
+        path = directory / PurePosixPath(name).name
+        _fetch_file(folder, name, path)
+        yield path
 
 
 @contextmanager
@@ -64,8 +76,12 @@ def fetch(folder: Folder, directory: Path, below: str = "") -> None:
     for file in folder.files(below):
         path = directory / PurePosixPath(file.name).relative_to(below)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with folder.open(file.name) as source, path.open("wb") as target:
-            shutil.copyfileobj(source, target)
+        _fetch_file(folder, file.name, path)
+
+
+def _fetch_file(folder: Folder, name: str, path: Path) -> None:
+    with folder.open(name) as source, path.open("wb") as target:
+        shutil.copyfileobj(source, target)
 
 
 @contextmanager

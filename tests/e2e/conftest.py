@@ -41,6 +41,12 @@ TINY = {
 }
 
 
+@pytest.fixture(scope="session")
+def tiny_settings() -> dict[str, Any]:
+    """Name → value of the settings with which a pipeline runs in seconds."""
+    return TINY
+
+
 @dataclass(frozen=True)
 class Result:
     """What the command ended with."""

@@ -17,7 +17,7 @@ from lookalike.configs.settings import ModelSettings, TrainingSettings
 from lookalike.storage.address import open_folder
 from trainer import run
 from trainer.checkpoints import Checkpoints
-from trainer.data import ImageSet
+from trainer.data import ImageSet, load_images
 from trainer.export import Encoder
 from trainer.heads import CosineClassifier, embedding_head
 from trainer.progress import TrainingProgress
@@ -247,6 +247,7 @@ def test_run_fn_trains_exports_and_forgets_its_checkpoints(fn_args, rows, tmp_pa
 
 
 def test_an_interrupted_training_goes_on_from_an_object_store(fn_args, tmp_path, monkeypatch, s3_address) -> None:
+    monkeypatch.setattr(run, "build_model", tiny_model)
     fn_args.custom_config["checkpoint_root"] = f"{s3_address}/checkpoints"
     with monkeypatch.context() as patch:
         patch.setattr(Encoder, "save", fail_at(0, Encoder.save))
@@ -281,21 +282,29 @@ def test_products_alone_are_enough_to_learn_from(fn_args, rows, analyze, write_e
     assert classified[features.PROBABILITIES].numpy().tolist() == [[1.0]]
 
 
-def fingerprint_of(fn_args: SimpleNamespace, **changes) -> str:
-    return run._fingerprint(SimpleNamespace(**(vars(fn_args) | changes)))
-
-
-def test_checkpoints_are_found_again_for_the_very_same_inputs_only(fn_args) -> None:
-    other_epochs = fn_args.custom_config | {"training": dataclasses.asdict(TrainingSettings(epochs=1))}
-    other_code = fn_args.custom_config | {"source_digest": "1"}
-    other_model = fn_args.custom_config | {"model": dataclasses.asdict(ModelSettings())}
+def test_checkpoints_are_found_again_for_the_very_same_inputs_only(fn_args, images) -> None:
+    config = fn_args.custom_config
+    other_epochs = config | {"training": dataclasses.asdict(TrainingSettings(epochs=1))}
+    other_code = config | {"source_digest": "1"}
+    other_model = config | {"model": dataclasses.asdict(ModelSettings())}
+    other_pixels = dataclasses.replace(images, pixels=255 - images.pixels)
+    other_labels = dataclasses.replace(images, label_ids=np.zeros_like(images.label_ids))
+    other_products = dataclasses.replace(images, product_ids=np.arange(18))
+    other_facts = dataclasses.replace(images, table=dataclasses.replace(images.table, domain=["wild"] * 18))
     fingerprints = [
-        fingerprint_of(fn_args),
-        *(fingerprint_of(fn_args, custom_config=config) for config in (other_epochs, other_code, other_model)),
-        fingerprint_of(fn_args, train_files=["elsewhere"]),
-        fingerprint_of(fn_args, eval_files=["elsewhere"]),
-        fingerprint_of(fn_args, transform_output="elsewhere"),
+        run._fingerprint(config, images, images, ["boots", "bags"]),
+        *(run._fingerprint(other, images, images, ["boots", "bags"]) for other in (other_epochs, other_code)),
+        run._fingerprint(other_model, images, images, ["boots", "bags"]),
+        *(
+            run._fingerprint(config, other, images, ["boots", "bags"])
+            for other in (other_pixels, other_labels, other_products, other_facts)
+        ),
+        run._fingerprint(config, images, other_pixels, ["boots", "bags"]),
+        run._fingerprint(config, images, images, ["bags", "boots"]),
     ]
-    assert len(set(fingerprints)) == 7
-    # Where the result goes does not decide what it is.
-    assert fingerprint_of(fn_args, serving_model_dir="elsewhere", model_run_dir="elsewhere") == fingerprints[0]
+    assert len(set(fingerprints)) == 10
+
+
+def test_checkpoints_are_found_again_wherever_the_same_examples_lie(images, rows, transform, write_examples, tmp_path):
+    write_examples(tmp_path / "elsewhere", rows)
+    assert load_images([str(tmp_path / "elsewhere")], transform, tmp_path / "pixels").sha256() == images.sha256()

@@ -1,7 +1,7 @@
 import pytest
 
 from lookalike.storage.address import open_folder
-from lookalike.storage.staging import fetched, published
+from lookalike.storage.staging import fetched, fetched_file, published
 
 
 def tree(address):
@@ -26,6 +26,14 @@ def test_what_is_published_is_fetched_again(address):
         assert (directory / "a" / "b").read_bytes() == files["a/b"]
     with fetched(f"{address}/artifact/5/a") as directory:
         assert [path.name for path in directory.iterdir()] == ["b"]
+
+
+def test_one_file_is_fetched_under_its_own_name(address):
+    publish(f"{address}/artifact", {"a/b.tfrecord": b"1" * 3_000_000, "a/c": b"2"})
+    with fetched_file(open_folder(address), "artifact/a/b.tfrecord") as path:
+        assert path.name == "b.tfrecord"
+        assert path.read_bytes() == b"1" * 3_000_000
+    assert path.exists() == (not address.startswith("s3://"))
 
 
 def test_a_local_folder_is_used_as_it_is(tmp_path):
