@@ -34,7 +34,7 @@ def _reachable(module: str) -> set[Path]:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting.extend(used for name in _imports(path) for used in _files(name))
+            waiting.extend(used for name in _imports(path, path.read_bytes()) for used in _files(name))
     return found
 
 
@@ -54,13 +54,17 @@ def _file(parts: list[str]) -> Iterator[Path]:
             yield path
 
 
-def _imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_bytes())):
+@cache
+def _imports(path: Path, source: bytes) -> list[str]:
+    """Kept, for most modules are reached from most others."""
+    names = []
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             origin = _origin(path, node)
-            yield from (f"{origin}.{alias.name}" for alias in node.names)
+            names += [f"{origin}.{alias.name}" for alias in node.names]
+    return names
 
 
 def _origin(path: Path, node: ast.ImportFrom) -> str:

@@ -70,9 +70,9 @@ def test_its_release_answers_a_photo(lookalike: Callable[..., Any], old_workspac
 
 
 def test_it_rolls_back_and_goes_forward_again(lookalike: Callable[..., Any]) -> None:
-    assert lookalike("rollback")["version"] == 1
+    assert lookalike("rollback", "--no-wait")["version"] == 1
     assert serving_version(lookalike) == 1
-    assert lookalike("rollback", "--to", "2")["version"] == 2
+    assert lookalike("rollback", "--to", "2", "--no-wait")["version"] == 2
     assert serving_version(lookalike) == 2
 
 
@@ -80,7 +80,7 @@ def test_its_blessed_candidate_is_promoted(lookalike: Callable[..., Any]) -> Non
     promoted = lookalike("promote")
     assert promoted["version"] == 3
     assert serving_version(lookalike) == 3
-    assert lookalike("rollback")["version"] == 2
+    assert lookalike("rollback", "--no-wait")["version"] == 2
 
 
 @pytest.fixture
@@ -98,10 +98,10 @@ def test_a_setting_that_is_gone_stops_nothing_that_reads_releases_alone(
     lookalike: Callable[..., Any], old_workspace: Path, forgotten_setting: None
 ) -> None:
     serving = serving_version(lookalike)
-    assert lookalike("rollback", "--to", "1")["version"] == 1
+    assert lookalike("rollback", "--to", "1", "--no-wait")["version"] == 1
     photo = next((old_workspace / "artifacts" / "RetrievalEvaluator" / "evaluation" / "9" / "images").iterdir())
     assert lookalike("search", str(photo), "-k", "1")["release"] == 1
-    assert lookalike("rollback", "--to", str(serving))["version"] == serving
+    assert lookalike("rollback", "--to", str(serving), "--no-wait")["version"] == serving
     for command, port, ready in (("serve", "--port", "http://"), ("serve-model", "--grpc-port", "gRPC")):
         assert ready in first_words(command, port, "0", *(["--rest-port", "0"] if command == "serve-model" else []))
 
