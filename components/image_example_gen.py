@@ -23,6 +23,7 @@ from components import artifacts
 from components.canonical_shards import CanonicalShards, Place, read_picture
 from components.component import component
 from components.dead_letter_files import WriteDeadLetters, merge_dead_letters, quarantine, read_dead_letters
+from components.large_buffers import returned_at_once
 from components.product_ties import Decoded, in_groups, packed, unpacked
 from components.tf_examples import encode, write_records
 from lookalike.catalog.dead_letters import DataError, DeadLetter, check_dead_letter_thresholds
@@ -74,7 +75,7 @@ def ImageExampleGen(
     parts = parts_of(source, limits.window_spans)
     dead_letters = joined(dead_letter_root, fingerprint[:16])
     with _working(examples.uri) as work:
-        with _typed_refusals(work), beam_pipeline as pipeline:
+        with _typed_refusals(work), returned_at_once(), beam_pipeline as pipeline:
             _ingest(pipeline, parts, limits, examples.uri, taxonomy.uri, dead_letters)
         left = open_folder(work)
         if left.read(_FINGERPRINT).decode() != fingerprint:
@@ -162,7 +163,7 @@ def _ingest(
         _Decode(limits.longest_side_px, canonical), AsSingleton(tally)
     ).with_outputs("dead", "digests", main="images")
     placed = in_groups(decoded.images, limits.near_duplicate_distance) | "Place" >> beam.FlatMap(
-        _place, limits
+        _place, AsSingleton(tally), limits
     ).with_outputs("dead", "pairs", "categories", main="images")
     taxonomy = (
         placed.categories
@@ -172,9 +173,8 @@ def _ingest(
     )
     _ = (
         placed.images
-        | "Shard" >> beam.Map(_with_shard, AsSingleton(taxonomy), AsSingleton(tally))
         | "By shard" >> beam.GroupByKey()  # so that files are sorted, and a rerun writes the same bytes
-        | "Write examples" >> beam.Map(_write_shard, AsSingleton(tally), examples_uri, canonical)
+        | "Write examples" >> beam.Map(_write_shard, AsSingleton(taxonomy), examples_uri, canonical)
     )
     unusable = (
         (decoded.dead, placed.dead) | "Unusable" >> beam.Flatten() | "Quarantine" >> beam.Map(quarantine, dead_letters)
@@ -252,10 +252,6 @@ def _check_rows(tally: Mapping[str, Mapping[str, int]], work: str) -> Mapping[st
     return tally
 
 
-def _num_shards(tally: Mapping[str, Mapping[str, int]]) -> int:
-    return -(-sum(tally["domain"].values()) // IMAGES_PER_SHARD)
-
-
 class _Decode(beam.DoFn):
     """CatalogImage → Decoded, its picture being written, or a dead letter; beside it, what a fingerprint adds up.
 
@@ -299,7 +295,8 @@ class _Decode(beam.DoFn):
         yield Decoded(facts, self._shards.add(canonical.jpeg, read.canonical_sha256))
 
 
-def _place(group: Iterable[bytes], limits: IngestSettings) -> Iterator[Any]:
+def _place(group: Iterable[bytes], tally: Mapping[str, Mapping[str, int]], limits: IngestSettings) -> Iterator[Any]:
+    num_shards = -(-sum(tally["domain"].values()) // IMAGES_PER_SHARD)
     images: list[Decoded] = list(map(unpacked, group))
     placed = place(
         [one.facts for one in images],
@@ -312,10 +309,16 @@ def _place(group: Iterable[bytes], limits: IngestSettings) -> Iterator[Any]:
         outcome = placed.outcomes[facts.image.stated_as]
         if isinstance(outcome, Placement):
             yield TaggedOutput("categories", facts.image.category)
-            yield packed(Placed(facts.image, at, outcome))
+            yield _shard(facts.image, outcome.split, num_shards), packed(Placed(facts.image, at, outcome))
         else:
             yield TaggedOutput("dead", DeadLetter.of(facts.image, outcome.reason, outcome.detail))
     yield TaggedOutput("pairs", placed.pairs_across_splits)
+
+
+def _shard(image: CatalogImage, split: str, num_shards: int) -> str:
+    """The file that an image goes to: of its split, and by its name alone."""
+    number = int.from_bytes(hashlib.sha256(image.image_id.encode()).digest()[:8], "big") % num_shards
+    return f"{artifacts.SPLIT_PREFIX}{split}/images-{number:05d}-of-{num_shards:05d}.tfrecord"
 
 
 def _warn_of_pairs(num_pairs: int) -> None:
@@ -329,29 +332,16 @@ def _write_taxonomy(categories: list[str], taxonomy_uri: str) -> Taxonomy:
     return taxonomy
 
 
-def _with_shard(
-    data: bytes, taxonomy: Taxonomy, tally: Mapping[str, Mapping[str, int]]
-) -> tuple[tuple[str, int], bytes]:
-    placed: Placed = unpacked(data)
+def _write_shard(shard: tuple[str, Iterable[bytes]], taxonomy: Taxonomy, examples_uri: str, canonical: str) -> None:
+    name, images = shard
+    placed: list[Placed] = sorted(map(unpacked, images), key=lambda one: (one.image.image_id, one.image.key))
+    write_records(open_folder(examples_uri), name, (encode(_example(one, taxonomy, canonical)) for one in placed))
+
+
+def _example(placed: Placed, taxonomy: Taxonomy, canonical: str) -> CatalogImage:
     goes = with_leaf_label(placed.placement, taxonomy)
-    image = replace(placed.image, label=goes.label, seen_in=goes.seen_in)
-    shard = int.from_bytes(hashlib.sha256(image.image_id.encode()).digest()[:8], "big") % _num_shards(tally)
-    return (goes.split, shard), packed((image, placed.at))
-
-
-def _write_shard(
-    shard: tuple[tuple[str, int], Iterable[bytes]],
-    tally: Mapping[str, Mapping[str, int]],
-    examples_uri: str,
-    canonical: str,
-) -> None:
-    (split, number), images = shard
-    in_order = sorted(map(unpacked, images), key=lambda placed: (placed[0].image_id, placed[0].key))
-    write_records(
-        open_folder(joined(examples_uri, artifacts.SPLIT_PREFIX + split)),
-        f"images-{number:05d}-of-{_num_shards(tally):05d}.tfrecord",
-        (encode(replace(image, jpeg=read_picture(canonical, at))) for image, at in in_order),
-    )
+    jpeg = read_picture(canonical, placed.at)
+    return replace(placed.image, label=goes.label, seen_in=goes.seen_in, jpeg=jpeg)
 
 
 def _merge_dead_letters(written: list[str], work: str, dead_letters: str) -> None:

@@ -10,7 +10,8 @@ from apache_beam.pvalue import AsDict, PCollection
 
 from components.canonical_shards import Place
 from lookalike.catalog.placement import DecodedImage
-from lookalike.catalog.splits import bands, near_pairs, tied
+from lookalike.catalog.product import CatalogImage
+from lookalike.catalog.splits import bands, near_hashes, tied
 
 
 class Decoded(NamedTuple):
@@ -20,14 +21,19 @@ class Decoded(NamedTuple):
     at: Place
 
 
+_COMMON = pickle.dumps(Decoded(DecodedImage(CatalogImage("any name"), 0, False), Place("", 0, 0)))
+"""What most records have in common, so that compressing one alone gains something."""
+
+
 def packed(value: Any) -> bytes:
     """What is grouped waits in a runner's memory, which bytes fill a fourth as much as objects do."""
-    return zlib.compress(pickle.dumps(value), 1)
+    compressor = zlib.compressobj(level=1, zdict=_COMMON)
+    return compressor.compress(pickle.dumps(value)) + compressor.flush()
 
 
 def unpacked(data: bytes) -> Any:
     """The inverse of `packed`."""
-    return pickle.loads(zlib.decompress(data))  # noqa: S301 - of our own, as Beam's coders are
+    return pickle.loads(zlib.decompressobj(zdict=_COMMON).decompress(data))  # noqa: S301 - of our own, as Beam's coders are
 
 
 def in_groups(decoded: PCollection, near_duplicate_distance: int) -> PCollection:
@@ -35,20 +41,11 @@ def in_groups(decoded: PCollection, near_duplicate_distance: int) -> PCollection
 
     The ties of different products are gathered on one worker, and what they come to is a side input.
     """
-    by_hash = decoded | "Hashes" >> beam.FlatMap(_hashes) | "By hash" >> beam.GroupByKey()
-    sharing_a_picture = (
-        decoded | "Pictures" >> beam.Map(_picture) | "By picture" >> beam.GroupByKey() | beam.FlatMapTuple(_ties)
-    )
-    sharing_a_hash = by_hash | "Ties of hashes" >> beam.FlatMapTuple(_ties)
-    near = (
-        by_hash
-        | "Bands" >> beam.FlatMapTuple(_bands)
-        | "By band" >> beam.GroupByKey()
-        | "Near" >> beam.FlatMap(_near_ties, near_duplicate_distance)
-    )
     roots = (
-        (sharing_a_picture, sharing_a_hash, near)
-        | "Ties" >> beam.Flatten()
+        decoded
+        | "Meetings" >> beam.FlatMap(_meetings)
+        | "By meeting" >> beam.GroupByKey()
+        | "Ties" >> beam.FlatMap(_ties, near_duplicate_distance)
         | "All ties" >> beam.combiners.ToList()
         | "Join" >> beam.FlatMap(lambda ties: tied(ties).items())
     )
@@ -61,33 +58,36 @@ def in_groups(decoded: PCollection, near_duplicate_distance: int) -> PCollection
     )
 
 
-def _hashes(decoded: Decoded) -> Iterator[tuple[bytes, str]]:
+_PICTURE = 255  # in place of a band's number
+_SAME = 8  # bytes: of a hash, or of a digest, that two images must share to count as the same
+
+
+def _meetings(decoded: Decoded) -> Iterator[tuple[bytes, bytes]]:
+    """Where an image may meet those that are like it, and what is known of it there: hash or digest, and product.
+
+    A band's first half alone makes few meetings of many images: each costs a runner's memory some hundred bytes.
+    """
+    product = decoded.facts.image.product_id.encode()
+    digest = bytes.fromhex(decoded.facts.image.picture)
+    yield bytes([_PICTURE, digest[0]]), digest[:_SAME] + product
     if not decoded.facts.low_info:
-        yield decoded.facts.perceptual_hash.to_bytes(8, "big"), decoded.facts.image.product_id
+        for band, value in bands(decoded.facts.perceptual_hash):
+            yield bytes([band, value >> 8]), decoded.facts.perceptual_hash.to_bytes(_SAME, "big") + product
 
 
-def _picture(decoded: Decoded) -> tuple[bytes, str]:
-    return bytes.fromhex(decoded.facts.image.picture), decoded.facts.image.product_id
-
-
-def _ties(_: object, products: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Pairs that tie all of some products together."""
-    first, *others = sorted(set(products))
-    return ((first, other) for other in others)
-
-
-def _bands(hashed: bytes, products: Iterable[str]) -> Iterator[tuple[tuple[int, int], tuple[bytes, str]]]:
-    product = min(products)  # the others are tied to it
-    return ((band, (hashed, product)) for band in bands(int.from_bytes(hashed, "big")))
-
-
-def _near_ties(
-    bucket: tuple[object, Iterable[tuple[bytes, str]]], near_duplicate_distance: int
-) -> Iterator[tuple[str, str]]:
-    product_of = {int.from_bytes(hashed, "big"): product for hashed, product in bucket[1]}
-    for one, other in near_pairs(product_of, near_duplicate_distance):
-        if product_of[one] != product_of[other]:
-            yield product_of[one], product_of[other]
+def _ties(met: tuple[bytes, Iterable[bytes]], near_duplicate_distance: int) -> Iterator[tuple[str, str]]:
+    """Pairs that tie the products of the same picture together, and those of nearly the same."""
+    meeting, images = met
+    product_of: dict[int, str] = {}
+    for image in images:
+        product = image[_SAME:].decode()
+        first = product_of.setdefault(int.from_bytes(image[:_SAME], "big"), product)
+        if first != product:
+            yield first, product
+    if meeting[0] != _PICTURE:
+        near = near_hashes(product_of, near_duplicate_distance)
+        pairs = ((product_of[one], product_of[other]) for one in product_of for other in near[one])
+        yield from ((one, other) for one, other in pairs if one < other)
 
 
 def _with_root(image: tuple[str, bytes], roots: Mapping[str, str]) -> tuple[str, bytes]:

@@ -22,12 +22,6 @@ def bands(value: int) -> Iterator[tuple[int, int]]:
     return ((band, value >> band * _BAND_BITS & 0xFFFF) for band in range(_NUM_BANDS))
 
 
-def near_pairs(sharing_a_band: Iterable[int], max_distance: int) -> Iterator[tuple[int, int]]:
-    """Of hashes that have a band in common, the pairs that differ in at most max_distance bits."""
-    pairs = combinations(sharing_a_band, 2)
-    return ((one, other) for one, other in pairs if (one ^ other).bit_count() <= max_distance)
-
-
 def tied(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Name → the smallest name of those that pairs tie it to, through whatever chain."""
     found = _Joined()
@@ -77,9 +71,10 @@ def near_hashes(hashes: Iterable[int], max_distance: int) -> Near:
         for band in bands(value):
             buckets[band].append(value)
     for bucket in buckets.values():
-        for one, other in near_pairs(bucket, max_distance):
-            near[one].add(other)
-            near[other].add(one)
+        for one, other in combinations(bucket, 2):
+            if (one ^ other).bit_count() <= max_distance:
+                near[one].add(other)
+                near[other].add(one)
     return near
 
 
