@@ -31,6 +31,7 @@ from lookalike.catalog.images import CanonicalImage, ImageLimits, ImageRejected,
 from lookalike.catalog.product import Crop
 
 _HEADER_LENGTH = struct.Struct(">I")
+_BUFFER_BYTES = 64 * 1024  # most thumbnails come in one piece
 _DEFAULT_LIMITS = ImageLimits()
 _START_TIMEOUT_S = 120.0
 _EXIT_GRACE_S = 1.0
@@ -159,13 +160,13 @@ class _Connection:
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
-        self._reader = end.makefile("rb")
+        self._reader = end.makefile("rb", _BUFFER_BYTES)
 
     def send(self, header: dict[str, Any], payload: bytes = b"") -> None:
         encoded = json.dumps({**header, "num_bytes": len(payload)}).encode()
         try:
-            self._socket.sendall(_HEADER_LENGTH.pack(len(encoded)) + encoded)
-            self._socket.sendall(payload)
+            # At once, for a message in two parts would wake the other side twice.
+            self._socket.sendall(_HEADER_LENGTH.pack(len(encoded)) + encoded + payload)
         except ConnectionError as error:
             raise _ConnectionEndedError from error
 
@@ -352,5 +353,5 @@ def _answer(
     except MemoryError:
         detail = f"decoding must fit in {settings.limits.max_memory_bytes} bytes"
         return {"reason": Reason.DECODER_MEMORY.value, "detail": detail}, b""
-    facts = asdict(image)
+    facts = dict(vars(image))
     return facts, facts.pop("jpeg")
