@@ -177,7 +177,7 @@ class _Connection:
 
     def _read(self, num_bytes: int) -> bytes:
         try:
-            data = self._reader.read(num_bytes)
+            data: bytes = self._reader.read(num_bytes)
         except ConnectionError as error:
             raise _ConnectionEndedError from error
         if len(data) < num_bytes:
