@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -161,8 +162,8 @@ def _ingest(
     )
     decoded = merged.rows | "Decode" >> beam.ParDo(
         _Decode(limits.longest_side_px, canonical), AsSingleton(tally)
-    ).with_outputs("dead", "digests", main="images")
-    placed = in_groups(decoded.images, limits.near_duplicate_distance) | "Place" >> beam.FlatMap(
+    ).with_outputs("dead", "digests", main="products")
+    placed = in_groups(decoded.products, limits.near_duplicate_distance) | "Place" >> beam.FlatMap(
         _place, AsSingleton(tally), limits
     ).with_outputs("dead", "pairs", "categories", main="images")
     taxonomy = (
@@ -208,8 +209,8 @@ def _read_rows(part: Part, work: str) -> Iterator[Any]:
 def _merge_rows(product: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
     oldest_first = sorted(map(unpacked, product[1]), key=lambda stated: stated[:2])
     rows, superseded = merge_product([row for _, _, row in oldest_first])
+    yield packed(rows)
     for row in rows:
-        yield packed(row)
         yield TaggedOutput("counted", ("category", row.category))
         yield TaggedOutput("counted", ("domain", row.domain))
         for category in row.categories:
@@ -253,9 +254,10 @@ def _check_rows(tally: Mapping[str, Mapping[str, int]], work: str) -> Mapping[st
 
 
 class _Decode(beam.DoFn):
-    """CatalogImage → Decoded, its picture being written, or a dead letter; beside it, what a fingerprint adds up.
+    """The images of a product → those that can be used, their pictures being written; dead letters of the others.
 
-    The tally is not used: it comes once the rows are checked, and nothing is decoded before.
+    Beside them goes what a fingerprint adds up. The tally is not used: it comes once the rows are checked, and nothing
+    is decoded before.
     """
 
     def __init__(self, longest_side_px: int, canonical: str) -> None:
@@ -276,28 +278,33 @@ class _Decode(beam.DoFn):
         self._shards.close()
 
     def process(self, data: bytes, tally: object) -> Iterator[Any]:  # noqa: ARG002
-        image: CatalogImage = unpacked(data)
-        try:
-            original = read_original(image.uri, sha256=image.sha256)
-            canonical = self._decoder.canonicalise(original, longest_side_px=self._longest_side_px, crop=image.crop)
-        except ImageRejected as rejected:
-            yield TaggedOutput("digests", row_digest(image, image.sha256 or content_sha256(image.uri)))
-            yield TaggedOutput("dead", DeadLetter.of(image, rejected.reason, rejected.detail))
-            return
+        usable: list[Decoded] = []
+        for image in unpacked(data):
+            try:
+                usable.append(decoded := self._decode(image))
+                yield TaggedOutput("digests", row_digest(image, decoded.facts.image.sha256))
+            except ImageRejected as rejected:
+                yield TaggedOutput("digests", row_digest(image, image.sha256 or content_sha256(image.uri)))
+                yield TaggedOutput("dead", DeadLetter.of(image, rejected.reason, rejected.detail))
+        if usable:
+            yield usable
+
+    def _decode(self, image: CatalogImage) -> Decoded:
+        original = read_original(image.uri, sha256=image.sha256)
+        canonical = self._decoder.canonicalise(original, longest_side_px=self._longest_side_px, crop=image.crop)
         read = replace(
             image,
             sha256=hashlib.sha256(original).hexdigest(),
             canonical_sha256=hashlib.sha256(canonical.jpeg).hexdigest(),
             canonical_recipe=recipe(self._longest_side_px),
         )
-        yield TaggedOutput("digests", row_digest(image, read.sha256))
         facts = DecodedImage(read, canonical.perceptual_hash, LOW_INFO in canonical.flags)
-        yield Decoded(facts, self._shards.add(canonical.jpeg, read.canonical_sha256))
+        return Decoded(facts, self._shards.add(canonical.jpeg, read.canonical_sha256))
 
 
 def _place(group: Iterable[bytes], tally: Mapping[str, Mapping[str, int]], limits: IngestSettings) -> Iterator[Any]:
     num_shards = -(-sum(tally["domain"].values()) // IMAGES_PER_SHARD)
-    images: list[Decoded] = list(map(unpacked, group))
+    images: list[Decoded] = list(chain.from_iterable(map(unpacked, group)))
     placed = place(
         [one.facts for one in images],
         near_duplicate_distance=limits.near_duplicate_distance,

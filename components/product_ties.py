@@ -21,6 +21,9 @@ class Decoded(NamedTuple):
     at: Place
 
 
+_PICTURE = 255  # in place of a band's number
+_IDENTITY_BYTES = 8  # of a hash, or of a digest: images that have the same are the same
+
 _COMMON = pickle.dumps(Decoded(DecodedImage(CatalogImage("any name"), 0, False), Place("", 0, 0)))
 """What most records have in common, so that compressing one alone gains something."""
 
@@ -36,13 +39,14 @@ def unpacked(data: bytes) -> Any:
     return pickle.loads(zlib.decompressobj(zdict=_COMMON).decompress(data))  # noqa: S301 - of our own, as Beam's coders are
 
 
-def in_groups(decoded: PCollection, near_duplicate_distance: int) -> PCollection:
-    """Packed `Decoded` in groups that nothing ties to each other: no product, no picture, and no near-duplicate.
+def in_groups(products: PCollection, near_duplicate_distance: int) -> PCollection:
+    """Lists of `Decoded`, one a product, in groups that nothing ties to each other: no picture and no near-duplicate.
 
-    The ties of different products are gathered on one worker, and what they come to is a side input.
+    In the groups each product is packed: in one piece, for its images have much in common. The ties of different
+    products are gathered on one worker, and what they come to is a side input.
     """
     roots = (
-        decoded
+        products
         | "Meetings" >> beam.FlatMap(_meetings)
         | "By meeting" >> beam.GroupByKey()
         | "Ties" >> beam.FlatMap(_ties, near_duplicate_distance)
@@ -50,29 +54,26 @@ def in_groups(decoded: PCollection, near_duplicate_distance: int) -> PCollection
         | "Join" >> beam.FlatMap(lambda ties: tied(ties).items())
     )
     return (
-        decoded
-        | "Products" >> beam.Map(lambda decoded: (decoded.facts.image.product_id, packed(decoded)))
+        products
+        | "Products" >> beam.Map(lambda product: (product[0].facts.image.product_id, packed(product)))
         | "Roots" >> beam.Map(_with_root, AsDict(roots))
         | "By root" >> beam.GroupByKey()
         | "Components" >> beam.Values()
     )
 
 
-_PICTURE = 255  # in place of a band's number
-_SAME = 8  # bytes: of a hash, or of a digest, that two images must share to count as the same
-
-
-def _meetings(decoded: Decoded) -> Iterator[tuple[bytes, bytes]]:
-    """Where an image may meet those that are like it, and what is known of it there: hash or digest, and product.
+def _meetings(product: list[Decoded]) -> Iterator[tuple[bytes, bytes]]:
+    """Where images may meet those that are like them, and what is known of each there: hash or digest, and product.
 
     A band's first half alone makes few meetings of many images: each costs a runner's memory some hundred bytes.
     """
-    product = decoded.facts.image.product_id.encode()
-    digest = bytes.fromhex(decoded.facts.image.picture)
-    yield bytes([_PICTURE, digest[0]]), digest[:_SAME] + product
-    if not decoded.facts.low_info:
-        for band, value in bands(decoded.facts.perceptual_hash):
-            yield bytes([band, value >> 8]), decoded.facts.perceptual_hash.to_bytes(_SAME, "big") + product
+    for facts, _ in product:
+        known = facts.image.product_id.encode()
+        digest = bytes.fromhex(facts.image.picture)
+        yield bytes([_PICTURE, digest[0]]), digest[:_IDENTITY_BYTES] + known
+        if not facts.low_info:
+            for band, value in bands(facts.perceptual_hash):
+                yield bytes([band, value >> 8]), facts.perceptual_hash.to_bytes(_IDENTITY_BYTES, "big") + known
 
 
 def _ties(met: tuple[bytes, Iterable[bytes]], near_duplicate_distance: int) -> Iterator[tuple[str, str]]:
@@ -80,8 +81,8 @@ def _ties(met: tuple[bytes, Iterable[bytes]], near_duplicate_distance: int) -> I
     meeting, images = met
     product_of: dict[int, str] = {}
     for image in images:
-        product = image[_SAME:].decode()
-        first = product_of.setdefault(int.from_bytes(image[:_SAME], "big"), product)
+        product = image[_IDENTITY_BYTES:].decode()
+        first = product_of.setdefault(int.from_bytes(image[:_IDENTITY_BYTES], "big"), product)
         if first != product:
             yield first, product
     if meeting[0] != _PICTURE:
@@ -90,7 +91,7 @@ def _ties(met: tuple[bytes, Iterable[bytes]], near_duplicate_distance: int) -> I
         yield from ((one, other) for one, other in pairs if one < other)
 
 
-def _with_root(image: tuple[str, bytes], roots: Mapping[str, str]) -> tuple[str, bytes]:
+def _with_root(product: tuple[str, bytes], roots: Mapping[str, str]) -> tuple[str, bytes]:
     """roots: of the products that are tied to another one."""
-    product, data = image
-    return roots.get(product, product), data
+    name, data = product
+    return roots.get(name, name), data

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import PIL
 from PIL import ExifTags, Image, ImageFile
 from PIL import features as pillow_features
@@ -375,12 +376,15 @@ def _canonical(rgb: Image.Image, animated: bool) -> CanonicalImage:
     encoded = io.BytesIO()
     # No chroma subsampling: at these sizes it would blur the fine coloured patterns that tell products apart.
     rgb.save(encoded, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
-    low_info = _largest_stddev(rgb) < _LOW_INFO_STD
+    grey = _grey_thumbnail(rgb)
+    # Grey mixes the channels and a thumbnail their pixels, so that neither varies more than what it is made of, but for
+    # the little that Lanczos overshoots and rounding adds: most pictures need no second look.
+    low_info = bool(grey.std() < 2 * _LOW_INFO_STD) and _largest_stddev(rgb) < _LOW_INFO_STD
     return CanonicalImage(
         jpeg=encoded.getvalue(),
         width=rgb.width,
         height=rgb.height,
-        perceptual_hash=_perceptual_hash(rgb),
+        perceptual_hash=_perceptual_hash(grey),
         flags=(ANIMATED,) * animated + (LOW_INFO,) * low_info,
     )
 
@@ -392,15 +396,20 @@ def _largest_stddev(rgb: Image.Image) -> float:
     return math.sqrt(max(*(means_of_squares - means**2), 0.0))  # rounding can make it negative
 
 
-def _perceptual_hash(rgb: Image.Image) -> int:
-    """64 bits: which of the 8 × 8 lowest frequencies of the 32 × 32 grey picture lie above their median.
+def _grey_thumbnail(rgb: Image.Image) -> npt.NDArray[np.float64]:
+    """32 × 32, in 0…255."""
+    small = rgb.convert("L").resize((_HASH_SIDE_PX, _HASH_SIDE_PX), Image.Resampling.LANCZOS)
+    return np.asarray(small, np.float64)
+
+
+def _perceptual_hash(grey: npt.NDArray[np.float64]) -> int:
+    """64 bits: which of the 8 × 8 lowest frequencies of the grey thumbnail lie above their median.
 
     (pHash: Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions", 3.2.1; the bits are those
     of ImageHash's phash, whose import of SciPy would take each decoder a second to start.)
     """
-    grey = rgb.convert("L").resize((_HASH_SIDE_PX, _HASH_SIDE_PX), Image.Resampling.LANCZOS)
     # Rounded, for else the noise of rounding decides about the frequencies that a plain picture lacks.
-    low = (_COSINES @ np.asarray(grey, np.float64) @ _COSINES.T).round(6)
+    low = (_COSINES @ grey @ _COSINES.T).round(6)
     ascending = np.sort(low, axis=None)
     median = (ascending[31] + ascending[32]) / 2
     return int.from_bytes(np.packbits(low > median).tobytes(), "big")

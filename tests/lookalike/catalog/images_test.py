@@ -294,6 +294,16 @@ def test_what_is_nearly_one_colour_goes_by_the_standard_deviation_of_a_channel(s
     assert images._largest_stddev(rgb) == pytest.approx(max(ImageStat.Stat(rgb).stddev), abs=1e-6)
 
 
+@pytest.mark.parametrize("contrast", [1.0, 1.9, 2.1, 3.0, 3.9, 4.1, 8.0])
+@pytest.mark.parametrize("channels", [(1, 1, 1), (1, 0, 0), (0, 0, 1), (1, -0.51, 0)])  # the last one is even in grey
+@pytest.mark.parametrize("stripes", [1, 2, 16])
+def test_whether_there_is_nothing_to_see_is_decided_as_by_a_look_at_all_pixels(contrast, channels, stripes):
+    bars = np.where(np.arange(64) * stripes // 32 % 2, contrast, -contrast)
+    rgb = Image.fromarray((128 + np.ones((48, 1, 1)) * np.multiply.outer(bars, channels)).round().astype(np.uint8))
+    found = images._canonical(rgb, animated=False).flags
+    assert found == (LOW_INFO,) * (max(ImageStat.Stat(rgb).stddev) < 2.0)
+
+
 @pytest.mark.parametrize("crop", [None, (0.25, 0.25, 0.5, 0.5)])
 def test_large_jpeg_decoded_at_reduced_scale_looks_the_same(crop):
     large = photo(1536, 1024)
@@ -307,7 +317,7 @@ def test_large_jpeg_decoded_at_reduced_scale_looks_the_same(crop):
 def test_perceptual_hash_is_that_of_imagehash(seed):
     mosaic = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (9, 7, 3)).astype(np.uint8))
     rgb = mosaic.resize((90 + seed, 70), Image.Resampling.BICUBIC)
-    assert images._perceptual_hash(rgb) == int(str(imagehash.phash(rgb)), 16)
+    assert images._perceptual_hash(images._grey_thumbnail(rgb)) == int(str(imagehash.phash(rgb)), 16)
 
 
 def test_perceptual_hash_survives_recompression_and_resizing_but_not_another_picture():
