@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import AsSingleton, TaggedOutput
@@ -21,11 +21,12 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components import artifacts
-from components.canonical_shards import CanonicalShards, Place, read_picture
+from components.canonical_shards import CanonicalShards, read_picture
 from components.component import component
 from components.dead_letter_files import WriteDeadLetters, merge_dead_letters, quarantine, read_dead_letters
 from components.large_buffers import returned_at_once
-from components.product_ties import Decoded, in_groups, packed, unpacked
+from components.packed_records import Decoded, Placed, packed, unpacked
+from components.product_ties import in_groups
 from components.tf_examples import encode, write_records
 from lookalike.catalog.dead_letters import DataError, DeadLetter, check_dead_letter_thresholds
 from lookalike.catalog.guarded_decoder import GuardedDecoder
@@ -123,14 +124,6 @@ def _refusing(work: str) -> Iterator[None]:
     except DataError as error:
         _write(work, _REFUSAL, str(error).encode())
         raise
-
-
-class Placed(NamedTuple):
-    """An image without its picture, and where it goes."""
-
-    image: CatalogImage
-    at: Place
-    placement: Placement
 
 
 def _ingest(

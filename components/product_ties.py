@@ -1,42 +1,15 @@
 """Which decoded images must be placed together: Beam finds what ties their products to each other."""
 
-import pickle
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import AsDict, PCollection
 
-from components.canonical_shards import Place
-from lookalike.catalog.placement import DecodedImage
-from lookalike.catalog.product import CatalogImage
+from components.packed_records import Decoded, packed
 from lookalike.catalog.splits import bands, near_hashes, tied
-
-
-class Decoded(NamedTuple):
-    """An image whose picture lies at a place."""
-
-    facts: DecodedImage
-    at: Place
-
 
 _PICTURE = 255  # in place of a band's number
 _IDENTITY_BYTES = 8  # of a hash, or of a digest: images that have the same are the same
-
-_COMMON = pickle.dumps(Decoded(DecodedImage(CatalogImage("any name"), 0, False), Place("", 0, 0)))
-"""What most records have in common, so that compressing one alone gains something."""
-
-
-def packed(value: Any) -> bytes:
-    """What is grouped waits in a runner's memory, which bytes fill a fourth as much as objects do."""
-    compressor = zlib.compressobj(level=1, zdict=_COMMON)
-    return compressor.compress(pickle.dumps(value)) + compressor.flush()
-
-
-def unpacked(data: bytes) -> Any:
-    """The inverse of `packed`."""
-    return pickle.loads(zlib.decompressobj(zdict=_COMMON).decompress(data))  # noqa: S301 - of our own, as Beam's coders are
 
 
 def in_groups(products: PCollection, near_duplicate_distance: int) -> PCollection:
