@@ -22,6 +22,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import psutil
 from PIL import Image
 
 from tests.bench.hostile_pictures import hostile_pictures
@@ -49,8 +50,7 @@ class Service:
 
     def pids(self) -> list[int]:
         """Its process and those that it started."""
-        children = Path(f"/proc/{self.pid}/task").glob("*/children")
-        return [self.pid, *(int(pid) for file in children for pid in file.read_text().split())]
+        return [self.pid, *(child.pid for child in psutil.Process(self.pid).children())]
 
     def memory_mb(self) -> float:
         """What all of it occupies, a shared page counted once."""

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -108,9 +109,7 @@ def test_output_of_the_decoder_cannot_be_taken_for_an_answer(faulty, jpeg):
 
 
 def worker_pids():
-    """The children of this process, whichever thread started them."""
-    tasks = Path("/proc/self/task").iterdir()
-    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+    return {child.pid for child in psutil.Process().children()}
 
 
 def only_worker(before):
@@ -234,19 +233,17 @@ def is_running(pid):
 
 PARENT = """
 import sys
-from pathlib import Path
+import psutil
 from lookalike.catalog.guarded_decoder import Budget, GuardedDecoder
 from lookalike.catalog.images import ImageRejected
 from lookalike.catalog.guarded_decoder import Budget
-def worker_pids():
-    return [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
 decoder = GuardedDecoder(budget=Budget(cpu_s=100, wall_s=100), decoder="faulty_decoder.decode")
 try:
     decoder.canonicalise(b"", longest_side_px=48)
 except ImageRejected:
     pass
-[worker] = worker_pids()
-print(worker, flush=True)
+[worker] = psutil.Process().children()
+print(worker.pid, flush=True)
 decoder.canonicalise(sys.argv[1].encode().ljust(8), longest_side_px=48) if sys.argv[1] != "idle" else input()
 """
 
