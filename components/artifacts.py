@@ -14,6 +14,7 @@ HELD_OUT_SPLIT = "test"  # never trained on; eval has chosen the epoch already
 LONGEST_SIDE = "longest_side_px"  # property of Examples: of the canonical images; queries are reduced alike
 SCHEMA_FILE = "schema.pbtxt"
 TAXONOMY_FILE = "taxonomy.json"
+ACCOUNT = "account"  # property of Examples: what became of all that was read, catalog.account as JSON
 METRICS_FILE = "metrics.json"
 QUERIES_FILE = "queries.npy"
 MIN_RECALL = "min_recall_at_10"  # fact of the index's verdict: the limit it was held against

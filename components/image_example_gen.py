@@ -9,12 +9,12 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import chain
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.pvalue import AsSingleton, TaggedOutput
+from apache_beam.pvalue import AsDict, AsIter, AsSingleton, TaggedOutput
 from tfx import v1 as tfx
 from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
@@ -23,26 +23,29 @@ from tfx.types import artifact_utils
 from components import artifacts
 from components.canonical_shards import CanonicalShards, read_picture
 from components.component import component
-from components.dead_letter_files import WriteDeadLetters, merge_dead_letters, quarantine, read_dead_letters
+from components.dead_letter_files import (
+    DEAD_LETTERS_FILE,
+    WriteDeadLetters,
+    merge_dead_letters,
+    quarantine,
+    read_dead_letters,
+)
 from components.large_buffers import returned_at_once
 from components.packed_records import Decoded, Placed, packed, unpacked
 from components.product_ties import in_groups
 from components.tf_examples import encode, write_records
+from lookalike.catalog.account import Account, Kept, account_of, accounted
 from lookalike.catalog.dead_letters import DataError, DeadLetter, check_dead_letter_thresholds
+from lookalike.catalog.fingerprints import content_sha256, letter_digest, row_digest, sum_of_digests
 from lookalike.catalog.guarded_decoder import GuardedDecoder
 from lookalike.catalog.images import LOW_INFO, ImageRejected, read_original, recipe
-from lookalike.catalog.placement import DecodedImage, Placement, place, with_leaf_label
+from lookalike.catalog.notes import Note, Notes
+from lookalike.catalog.notes import merged as merged_notes
+from lookalike.catalog.placement import DecodedImage, Placement, place
 from lookalike.catalog.product import SPLITS, CatalogImage
-from lookalike.catalog.sources import (
-    Part,
-    content_sha256,
-    letter_digest,
-    merge_product,
-    parts_of,
-    read_part,
-    row_digest,
-    sum_of_digests,
-)
+from lookalike.catalog.rows import in_categories
+from lookalike.catalog.sources import Options, Part, kept_in, merge_product, parts_of, read_part
+from lookalike.catalog.splits import SplitRule
 from lookalike.catalog.taxonomy import Taxonomy
 from lookalike.configs.settings import IngestSettings
 from lookalike.storage.address import open_folder
@@ -51,10 +54,13 @@ from lookalike.storage.folder import joined
 log = logging.getLogger(__name__)
 
 IMAGES_PER_SHARD = 1000
+SAYS_NOTHING = "pictures that many products share can be found, and are not learnt from"
+NEAR_ACROSS = "near-duplicate pictures lie across splits, and their queries are not measured"
 
 WORK = "work"
 """Below the examples while they are made: what one step leaves for another, gone in the end."""
-_CANONICAL, _DEAD, _REFUSAL, _TALLY, _FINGERPRINT = "canonical", "dead", "refusal", "tally.json", "fingerprint"
+_CANONICAL, _CARRIED, _DEAD, _REFUSAL = "canonical", "carried", "dead", "refusal"
+_TALLY, _FINGERPRINT, _KEPT, _NOTES = "tally.json", "fingerprint", "kept.json", "notes.json"
 
 
 @component(use_beam=True)
@@ -82,19 +88,28 @@ def ImageExampleGen(
         left = open_folder(work)
         if left.read(_FINGERPRINT).decode() != fingerprint:
             raise DataError(f"a source must stay as it is while it is read, {source} has changed: run again")
-        check_dead_letter_thresholds(
-            json.loads(left.read(_TALLY)),
-            read_dead_letters(dead_letters),
-            max_ratio=limits.max_dead_ratio,
-            max_category_ratio=limits.max_category_dead_ratio,
-        )
-    splits = _splits(examples.uri)
+        account = _account(work, dead_letters)
+        with accounted(account):
+            check_dead_letter_thresholds(
+                json.loads(left.read(_TALLY)),
+                read_dead_letters(dead_letters),
+                max_ratio=limits.max_dead_ratio,
+                max_category_ratio=limits.max_category_dead_ratio,
+            )
+            splits = _splits(examples.uri)
     examples.split_names = artifact_utils.encode_split_names(splits)
     examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
     examples.set_int_custom_property(artifacts.LONGEST_SIDE, limits.longest_side_px)
     examples.set_string_custom_property("spans", ",".join(part.span for part in parts if part.span))
-    reasons = Counter(letter.reason.value for letter in read_dead_letters(dead_letters))
-    examples.set_string_custom_property("dead_letters", json.dumps(reasons))
+    examples.set_string_custom_property(artifacts.ACCOUNT, json.dumps(account.to_document(), ensure_ascii=False))
+
+
+def _account(work: str, dead_letters: str) -> Account:
+    left = open_folder(work)
+    counted = json.loads(left.read(_KEPT)) if _KEPT in left.children() else {}
+    notes = Notes.from_document(json.loads(left.read(_NOTES)))
+    details = joined(dead_letters, DEAD_LETTERS_FILE)
+    return account_of(Kept(**counted), read_dead_letters(dead_letters), notes, details)
 
 
 @contextmanager
@@ -139,7 +154,7 @@ def _ingest(
     read = (
         pipeline
         | "Parts" >> beam.Create(parts)
-        | "Read rows" >> beam.FlatMap(_read_rows, work).with_outputs("dead", main="rows")
+        | "Read rows" >> beam.FlatMap(_read_rows, work, Options.of(limits)).with_outputs("dead", "notes", main="rows")
     )
     merged = (
         read.rows
@@ -156,9 +171,10 @@ def _ingest(
     decoded = merged.rows | "Decode" >> beam.ParDo(
         _Decode(limits.longest_side_px, canonical), AsSingleton(tally)
     ).with_outputs("dead", "digests", main="products")
-    placed = in_groups(decoded.products, limits.near_duplicate_distance) | "Place" >> beam.FlatMap(
-        _place, AsSingleton(tally), limits
-    ).with_outputs("dead", "pairs", "categories", main="images")
+    tied = in_groups(decoded.products, limits)
+    placed = tied.groups | "Place" >> beam.FlatMap(
+        _place, AsSingleton(tally), limits, AsIter(tied.shared), AsDict(tied.rules)
+    ).with_outputs("dead", "notes", "kept", "categories", main="images")
     taxonomy = (
         placed.categories
         | "Distinct" >> beam.Distinct()
@@ -166,9 +182,20 @@ def _ingest(
         | "Taxonomy" >> beam.Map(_write_taxonomy, taxonomy_uri)
     )
     _ = (
+        placed.kept
+        | "All kept" >> beam.CombineGlobally(_added).without_defaults()
+        | "Kept" >> beam.Map(_write_kept, AsSingleton(taxonomy), work)
+    )
+    _ = (
+        (read.notes, placed.notes)
+        | "Notes" >> beam.Flatten()
+        | "All notes" >> beam.CombineGlobally(merged_notes).without_defaults()
+        | "Keep notes" >> beam.Map(lambda notes: _write(work, _NOTES, json.dumps(notes.to_document()).encode()))
+    )
+    _ = (
         placed.images
         | "By shard" >> beam.GroupByKey()  # so that files are sorted, and a rerun writes the same bytes
-        | "Write examples" >> beam.Map(_write_shard, AsSingleton(taxonomy), examples_uri, canonical)
+        | "Write examples" >> beam.Map(_write_shard, examples_uri, canonical)
     )
     unusable = (
         (decoded.dead, placed.dead) | "Unusable" >> beam.Flatten() | "Quarantine" >> beam.Map(quarantine, dead_letters)
@@ -186,17 +213,21 @@ def _ingest(
         | "Sum" >> beam.CombineGlobally(sum_of_digests).without_defaults()
         | "Keep fingerprint" >> beam.Map(lambda found: _write(work, _FINGERPRINT, found.encode()))
     )
-    _ = placed.pairs | "All pairs" >> beam.CombineGlobally(sum).without_defaults() | "Warn" >> beam.Map(_warn_of_pairs)
 
 
-def _read_rows(part: Part, work: str) -> Iterator[Any]:
-    """Rows by product with their place in time, and dead letters."""
+def _read_rows(part: Part, work: str, options: Options) -> Iterator[Any]:
+    """Rows by product with their place in time, dead letters, and notes."""
+    notes = Notes()
     with _refusing(work):
-        for number, found in enumerate(read_part(part)):
-            if isinstance(found, DeadLetter):
-                yield TaggedOutput("dead", found)
-            else:
-                yield found.product_id, packed((part.span, number, found))
+        for number, found in enumerate(read_part(part, options, kept_in(joined(work, _CARRIED)))):
+            match found:
+                case DeadLetter():
+                    yield TaggedOutput("dead", found)
+                case Note():
+                    notes.add(found)
+                case _:
+                    yield found.product_id, packed((part.span, number, found))
+    yield TaggedOutput("notes", notes)
 
 
 def _merge_rows(product: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
@@ -295,7 +326,13 @@ class _Decode(beam.DoFn):
         return Decoded(facts, self._shards.add(canonical.jpeg, read.canonical_sha256))
 
 
-def _place(group: Iterable[bytes], tally: Mapping[str, Mapping[str, int]], limits: IngestSettings) -> Iterator[Any]:
+def _place(
+    group: Iterable[bytes],
+    tally: Mapping[str, Mapping[str, int]],
+    limits: IngestSettings,
+    shared: Iterable[int],
+    rules: Mapping[str, SplitRule],
+) -> Iterator[Any]:
     num_shards = -(-sum(tally["domain"].values()) // IMAGES_PER_SHARD)
     images: list[Decoded] = list(chain.from_iterable(map(unpacked, group)))
     placed = place(
@@ -304,15 +341,27 @@ def _place(group: Iterable[bytes], tally: Mapping[str, Mapping[str, int]], limit
         eval_fraction=limits.eval_fraction,
         test_fraction=limits.test_fraction,
         seed=limits.seed,
+        shared=(without := frozenset(shared)),
+        rules=rules,
     )
+    notes = (
+        Notes({NEAR_ACROSS: placed.pairs_across_splits}, {NEAR_ACROSS: []}) if placed.pairs_across_splits else Notes()
+    )
+    products: Counter[str] = Counter()
     for facts, at in images:
         outcome = placed.outcomes[facts.image.stated_as]
         if isinstance(outcome, Placement):
-            yield TaggedOutput("categories", facts.image.category)
-            yield _shard(facts.image, outcome.split, num_shards), packed(Placed(facts.image, at, outcome))
+            image = in_categories(facts.image, outcome.categories)
+            products[image.product_id] += 1
+            if facts.perceptual_hash in without and not facts.low_info:
+                notes.add(Note(SAYS_NOTHING, image.image_id))
+            yield TaggedOutput("categories", image.category)
+            yield _shard(image, outcome.split, num_shards), packed(Placed(image, at, outcome))
         else:
             yield TaggedOutput("dead", DeadLetter.of(facts.image, outcome.reason, outcome.detail))
-    yield TaggedOutput("pairs", placed.pairs_across_splits)
+    yield TaggedOutput("kept", (products.total(), len(products)))
+    if notes.counts:
+        yield TaggedOutput("notes", notes)
 
 
 def _shard(image: CatalogImage, split: str, num_shards: int) -> str:
@@ -321,9 +370,15 @@ def _shard(image: CatalogImage, split: str, num_shards: int) -> str:
     return f"{artifacts.SPLIT_PREFIX}{split}/images-{number:05d}-of-{num_shards:05d}.tfrecord"
 
 
-def _warn_of_pairs(num_pairs: int) -> None:
-    if num_pairs:
-        log.warning("%d near-duplicate pairs lie across splits; their queries are not measured", num_pairs)
+def _added(counts: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    images, products = zip(*counts, strict=True) if (counts := list(counts)) else ((), ())
+    return sum(images), sum(products)
+
+
+def _write_kept(counted: tuple[int, int], taxonomy: Taxonomy, work: str) -> None:
+    images, products = counted
+    kept = Kept(images, products, len(taxonomy.categories))
+    _write(work, _KEPT, json.dumps(asdict(kept)).encode())
 
 
 def _write_taxonomy(categories: list[str], taxonomy_uri: str) -> Taxonomy:
@@ -332,16 +387,15 @@ def _write_taxonomy(categories: list[str], taxonomy_uri: str) -> Taxonomy:
     return taxonomy
 
 
-def _write_shard(shard: tuple[str, Iterable[bytes]], taxonomy: Taxonomy, examples_uri: str, canonical: str) -> None:
+def _write_shard(shard: tuple[str, Iterable[bytes]], examples_uri: str, canonical: str) -> None:
     name, images = shard
     placed: list[Placed] = sorted(map(unpacked, images), key=lambda one: (one.image.image_id, one.image.key))
-    write_records(open_folder(examples_uri), name, (encode(_example(one, taxonomy, canonical)) for one in placed))
+    write_records(open_folder(examples_uri), name, (encode(_example(one, canonical)) for one in placed))
 
 
-def _example(placed: Placed, taxonomy: Taxonomy, canonical: str) -> CatalogImage:
-    goes = with_leaf_label(placed.placement, taxonomy)
-    jpeg = read_picture(canonical, placed.at)
-    return replace(placed.image, label=goes.label, seen_in=goes.seen_in, jpeg=jpeg)
+def _example(placed: Placed, canonical: str) -> CatalogImage:
+    goes = placed.placement
+    return replace(placed.image, label=goes.label, seen_in=goes.seen_in, jpeg=read_picture(canonical, placed.at))
 
 
 def _merge_dead_letters(written: list[str], work: str, dead_letters: str) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import heapq
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryFile
@@ -184,10 +184,12 @@ def _ask(encoder: Path, photos: _Photos) -> EmbeddedImages:
 
 
 def _measure(images: EmbeddedImages, limits: EvaluationSettings) -> RetrievalEvaluation:
+    # Whose category is in doubt has no label, and is measured by product alone.
+    queries = [replace(image, category=image.label) for image in images.queries.facts]
     return evaluate_retrieval(
         images.query_embeddings,
         images.gallery_embeddings,
-        RetrievalTable.of(images.queries.facts),
+        RetrievalTable.of(queries),
         RetrievalTable.of(images.gallery.facts),
         num_resamples=limits.bootstrap_resamples,
     )

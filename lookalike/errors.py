@@ -1,7 +1,8 @@
 """What a user can mend: one kind of error, told in one line, with a code for programs and a status for scripts."""
 
 import errno
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -30,8 +31,10 @@ class UserError(Exception):
 
     code: what programs read; it never changes. A subclass without one has its parent's.
     exit_status: of the command. A subclass without one has its parent's.
+    account: what had become of a source's images by then (`catalog.account`), None where that is not known.
     """
 
+    account: Mapping[str, Any] | None = None
     code: ClassVar[str] = "FAILED"
     exit_status: ClassVar[int] = EXIT_FAILED
 

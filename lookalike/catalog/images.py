@@ -241,6 +241,13 @@ def _accepted_format(data: bytes, formats: tuple[str, ...]) -> str:
     return found
 
 
+def looks_like_an_image(data: bytes) -> bool:
+    """Whether the first 32 bytes are those of an image of an accepted format, whatever the file is called."""
+    found = next((name for name, sign in _SIGNATURES.items() if re.match(sign, data, re.DOTALL)), "")
+    # Text may begin with BM: in a bitmap, four reserved bytes are 0.
+    return found in ImageLimits().formats and (found != "BMP" or data[6:10] == bytes(4))
+
+
 def _check_webp(width: int, height: int, limits: ImageLimits) -> None:
     _check_pixels(width, height, limits)
     _check_work(width * height * _SCANS_OF_OTHER_FORMATS, limits)

@@ -1,13 +1,13 @@
 """Where each decoded image goes: into which split, with which label, or aside as a duplicate or contradiction."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 
 from lookalike.catalog.dead_letters import Reason
 from lookalike.catalog.product import CatalogImage
-from lookalike.catalog.splits import Group, Near, Shown, assign_groups, near_hashes, split_rank
-from lookalike.catalog.taxonomy import Taxonomy
+from lookalike.catalog.splits import Group, Near, Shown, SplitRule, assign_groups, near_hashes, split_rank
 
 Stated = tuple[str, str, tuple[float, ...]]
 
@@ -33,12 +33,14 @@ class Placement:
     """Where an image goes.
 
     split: train, eval, test or untrained.
-    label: the category where nobody else's picture says otherwise, else ''; see `with_leaf_label`.
+    label: the category where nobody else's picture says otherwise, else ''.
+    categories: all that it is found under, the first one first.
     seen_in: a less held-out split that has a near-duplicate of it, '' where none has.
     """
 
     split: str
     label: str
+    categories: tuple[str, ...] = ()
     seen_in: str = ""
 
 
@@ -72,102 +74,109 @@ def place(
     test_fraction: float,
     seed: int,
     known: Mapping[str, Group] | None = None,
+    shared: Collection[int] = (),
+    rules: Mapping[str, SplitRule] | None = None,
 ) -> PlacedCatalog:
     """Decides on images at once; the outcome does not depend on their order.
 
     They may be a whole catalogue, or a part that nothing ties to the rest: no product, no picture, no near-duplicate.
 
     Of exact copies within a product the newest stays, and a copy without a product of its own gives way to any other.
-    Copies without a product that contradict each other in category are all set aside, for nobody can tell which is
-    right. Products, and products that have near-duplicates of each other's pictures, are never divided between splits,
+    Copies without a product that come in several categories are one thing in all of them, and nobody can tell which to
+    learn. Pictures that say nothing of their products are kept, tie nothing together and are not learnt from.
+
+    Products, and products that have near-duplicates of each other's pictures, are never divided between splits,
     save those that were so already: known products stay where they are.
 
     known: product → its group and split, of earlier days.
+    shared: perceptual hashes of pictures that many products show, see `shared_pictures`.
+    rules: by category, see `splits.split_rule`.
     """
     decoded = sorted(decoded, key=lambda one: one.image.stated_as)
-    shown = [_shown(one) for one in decoded]
+    shown = [_shown(one, shared) for one in decoded]
     near = near_hashes((one.hash for one in shown if one.hash is not None), near_duplicate_distance)
     # Copies that are set aside count here: what stays in place of a held-out one is held out as well.
     groups = assign_groups(
-        shown, near, known=known or {}, eval_fraction=eval_fraction, test_fraction=test_fraction, seed=seed
+        shown, near, known=known or {}, eval_fraction=eval_fraction, test_fraction=test_fraction, seed=seed, rules=rules
     )
-    outcomes: dict[Stated, Placement | SetAside] = _copies(decoded)
-    kept = [one for one in decoded if one.image.stated_as not in outcomes]
-    contested = _contested([one.image for one in kept])
-    splits_at = _splits_at(kept, groups)
-    for one in kept:
-        split = groups[one.image.product_id].split
-        outcomes[one.image.stated_as] = Placement(
-            UNTRAINED if one.low_info else split,
-            "" if one.image.picture in contested else one.image.category,
-            _seen_in(split, near.get(_shown(one).hash, ()), splits_at),
+    outcomes: dict[Stated, Placement | SetAside] = _copies(decoded, shared)
+    kept = [(one, of) for one, of in zip(decoded, shown, strict=True) if one.image.stated_as not in outcomes]
+    categories = _categories_of_pictures(decoded, outcomes)
+    splits_at = _splits_at((of for _, of in kept), groups)
+    for one, of in kept:
+        image, split = one.image, groups[one.image.product_id].split
+        if of.hash is None:
+            outcomes[image.stated_as] = Placement(UNTRAINED, "", image.categories)
+            continue
+        found = categories[image.picture]
+        outcomes[image.stated_as] = Placement(
+            split,
+            "" if len(found) > 1 else image.category,
+            tuple(dict.fromkeys([*image.categories, *found])) if image.is_own_product else image.categories,
+            _seen_in(split, near[of.hash], splits_at),
         )
     return PlacedCatalog(outcomes, groups, _count_across(near, splits_at))
 
 
-def with_leaf_label(placement: Placement, taxonomy: Taxonomy) -> Placement:
-    """Without its label where that is no leaf of the tree of all that is placed: only leaves are classes to learn."""
-    return placement if taxonomy.is_leaf(placement.label) else replace(placement, label="")
-
-
-def _shown(one: DecodedImage) -> Shown:
+def _shown(one: DecodedImage, shared: Collection[int]) -> Shown:
     # Pictures of nothing resemble each other, and would tie unrelated products together.
-    return Shown(one.image.product_id, one.image.split, None if one.low_info else one.perceptual_hash)
+    says_nothing = one.low_info or one.perceptual_hash in shared
+    image = one.image
+    if says_nothing:
+        return Shown(image.product_id, image.split, None)
+    return Shown(image.product_id, image.split, one.perceptual_hash, image.category)
 
 
-def _copies(decoded: Iterable[DecodedImage]) -> dict[Stated, Placement | SetAside]:
-    outcomes: dict[Stated, Placement | SetAside] = {}
-    for copies in _by_picture(decoded).values():
-        categories = sorted({one.category for one in copies if one.category and one.is_own_product})
-        if len(categories) > 1:
-            conflict = SetAside(Reason.CONFLICTING_LABEL, f"one picture, categories {'; '.join(categories)}")
-            outcomes |= {one.stated_as: conflict for one in copies if one.is_own_product}
-            copies = [one for one in copies if not one.is_own_product]
-        outcomes |= dict(_superfluous(copies))
-    return outcomes
+def _copies(decoded: Iterable[DecodedImage], shared: Collection[int]) -> dict[Stated, Placement | SetAside]:
+    """Copies of one picture that add nothing. Two pictures that say nothing are never taken for one."""
+    groups: dict[tuple[str, str], list[CatalogImage]] = defaultdict(list)
+    for one in decoded:
+        says_nothing = one.low_info or one.perceptual_hash in shared
+        groups[one.image.picture, one.image.product_id if says_nothing else ""].append(one.image)
+    return dict(chain.from_iterable(map(_superfluous, groups.values())))
 
 
 def _superfluous(copies: Iterable[CatalogImage]) -> Iterator[tuple[Stated, SetAside]]:
     """The copies of one picture that add nothing to another."""
     newest_first = sorted(copies, key=lambda image: image.span, reverse=True)
-    kept: dict[str, str] = {}
+    kept: dict[str, CatalogImage] = {}
     for image in sorted(newest_first, key=lambda image: image.is_own_product):
         # An image that is its own product adds nothing to any other copy; a real product needs its picture.
         known = next(iter(kept.values()), None) if image.is_own_product else kept.get(image.product_id)
         if known is None:
-            kept[image.product_id] = _told(image)
+            kept[image.product_id] = image
+        elif known.is_own_product and known.category and image.category not in ("", known.category):
+            detail = f"the same picture as {known.image_id} of {known.category}, which is found in this category too"
+            yield image.stated_as, SetAside(Reason.CONFLICTING_LABEL, detail)
         else:
-            yield image.stated_as, SetAside(Reason.DUPLICATE_IMAGE, f"the same picture as {known}")
+            yield image.stated_as, SetAside(Reason.DUPLICATE_IMAGE, f"the same picture as {_told(known)}")
 
 
 def _told(image: CatalogImage) -> str:
     return image.image_id if image.is_own_product else f"{image.image_id} of {image.product_id}"
 
 
-def _by_picture(decoded: Iterable[DecodedImage]) -> Mapping[str, list[CatalogImage]]:
-    groups: dict[str, list[CatalogImage]] = defaultdict(list)
-    for one in decoded:
-        groups[one.image.picture].append(one.image)
-    return groups
-
-
-def _contested(images: Iterable[CatalogImage]) -> set[str]:
-    """Pictures that products of different categories share: they show both, and teach neither."""
+def _categories_of_pictures(
+    decoded: Iterable[DecodedImage], outcomes: Mapping[Stated, Placement | SetAside]
+) -> Mapping[str, list[str]]:
+    """The categories that a picture is shown in, sorted; where there are several, it teaches none of them."""
     categories: dict[str, set[str]] = defaultdict(set)
-    for image in images:
-        categories[image.picture].add(image.category)
-    return {picture for picture, found in categories.items() if len(found - {""}) > 1}
+    for one in decoded:
+        outcome = outcomes.get(one.image.stated_as)
+        if outcome is None or (isinstance(outcome, SetAside) and outcome.reason is Reason.CONFLICTING_LABEL):
+            categories[one.image.picture].add(one.image.category)
+    return {picture: sorted(found - {""}) for picture, found in categories.items()}
 
 
 SplitsAt = Mapping[int, Mapping[str, int]]
 """Perceptual hash → split → how many images."""
 
 
-def _splits_at(decoded: Iterable[DecodedImage], groups: Mapping[str, Group]) -> SplitsAt:
+def _splits_at(shown: Iterable[Shown], groups: Mapping[str, Group]) -> SplitsAt:
     splits: dict[int, Counter[str]] = defaultdict(Counter)
-    for one in decoded:
-        if not one.low_info:
-            splits[one.perceptual_hash][groups[one.image.product_id].split] += 1
+    for one in shown:
+        if one.hash is not None:
+            splits[one.hash][groups[one.product].split] += 1
     return splits
 
 

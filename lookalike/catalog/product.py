@@ -58,6 +58,11 @@ class Field:
     of_product: bool
     reach: Reach
 
+    @property
+    def is_shown_only(self) -> bool:
+        """Whether answers show it and nothing else needs it: no product is ever refused for such a field."""
+        return self.reach is Reach.ANSWER and self.of_product and self.name not in ("category", "other_categories")
+
 
 def _fact(
     reach: Reach, kind: Kind = Kind.TEXT, *, column: str = "", of_product: bool = False, default: Any = ""
@@ -175,11 +180,6 @@ ATTRIBUTE_PREFIX = "attr:"
 def is_attribute(column: str) -> bool:
     """Whether a manifest's column holds an attribute of the shop's own."""
     return column.startswith(ATTRIBUTE_PREFIX) and column != ATTRIBUTE_PREFIX
-
-
-def is_known(column: str) -> bool:
-    """Whether a manifest's column is read at all."""
-    return column in COLUMNS or is_attribute(column)
 
 
 @cache

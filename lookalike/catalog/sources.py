@@ -1,51 +1,78 @@
-"""Where a catalogue comes from: folders of classes, manifests, and the days (spans) of either.
+"""Where a catalogue comes from: folders of classes, tables, and the days (spans) of either.
 
-Opening a source reads names and rows, never an image, and never follows a path out of the source's root.
+Opening a source reads names and rows, never an image that lies in a file of its own, and never follows a path out of
+the source's root.
 """
 
-import hashlib
-import json
-import logging
-import os
 import re
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
-from itertools import chain
-from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Protocol
 
+from lookalike.catalog.account import Account, Kept, account_of
+from lookalike.catalog.class_folders import images_in, is_system
+from lookalike.catalog.columns import IMAGE, Columns
 from lookalike.catalog.dead_letters import DataError, DeadLetter, Reason
-from lookalike.catalog.manifests import MANIFEST_SUFFIXES, ManifestRow, read_manifest
-from lookalike.catalog.product import (
-    FIELDS,
-    CatalogImage,
-    Kind,
-    is_known,
-)
-from lookalike.catalog.rows import Locate, UnusableError, dead_row, in_categories, parse_image_id, read_row
+from lookalike.catalog.names import Files, exact_local, exact_remote
+from lookalike.catalog.notes import Note, Notes, in_a_line
+from lookalike.catalog.product import FIELDS, CatalogImage, Kind
+from lookalike.catalog.rows import Found, Keep, Reading, dead_row, in_categories, read_row
 from lookalike.catalog.taxonomy import SEPARATOR, CategoryId, rename_category
+from lookalike.catalog.written import Conventions, conventions_of
 from lookalike.errors import in_words
 from lookalike.storage.address import is_remote, open_folder
-from lookalike.storage.folder import joined
-
-# Formats that are refused later are listed too: a photo that cannot be used is counted, not passed over.
-IMAGE_SUFFIXES = frozenset(
-    {
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp"),
-        *(".tif", ".tiff", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".svg"),
-    }
-)
+from lookalike.storage.folder import Folder, joined
+from lookalike.tables.files import is_table, open_table
+from lookalike.tables.table import Header, Table, TableError
 
 _SPAN_FOLDER = re.compile(r"span=(\d{4}-\d{2}-\d{2})")
-_MANIFESTS = tuple(f"manifest{suffix}" for suffix in MANIFEST_SUFFIXES)
+_MANIFEST = "manifest"  # the table of this name goes before others beside it
+_SURVEYED_ROWS = 10_000  # from which conventions are inferred
 
-log = logging.getLogger(__name__)
+
+class Stated(Protocol):
+    """What `IngestSettings` says of reading."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """`theirs=ours` each."""
+
+    @property
+    def variants(self) -> str:
+        """`merge` or `separate`."""
+
+    @property
+    def category_separator(self) -> str:
+        """Between levels; '' is inferred."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a shop says of how its data are to be read.
+
+    columns: its own names → our columns.
+    merges_variants: what has one `item_group_id` is one product.
+    level_separator: between the levels of a category; '' is inferred.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    merges_variants: bool = False
+    level_separator: str = ""
+
+    @classmethod
+    def of(cls, settings: "Stated") -> "Options":
+        """From the words of the settings."""
+        pairs = (one.rpartition("=") for one in settings.columns)
+        columns = {theirs.strip(): ours.strip() for theirs, _, ours in pairs}
+        return cls(columns, settings.variants == "merge", settings.category_separator)
 
 
 @dataclass(frozen=True)
@@ -53,16 +80,18 @@ class Source:
     """What a source holds: usable rows sorted by name and product, what was set aside, and the spans that were read.
 
     spans: oldest first; empty when the source has none.
+    notes: what was assumed, left out or passed over.
     """
 
     rows: list[CatalogImage]
     dead: list[DeadLetter]
     spans: list[str]
+    notes: Notes
 
 
 @dataclass(frozen=True)
 class Part:
-    """What is read at one go: a manifest, or a folder, of one span ('' = the source has none).
+    """What is read at one go: a table, or a folder, of one span ('' = the source has none).
 
     address: its path, or where it is in an object store.
     """
@@ -71,40 +100,76 @@ class Part:
     span: str
 
 
-def open_source(source: str, *, window_spans: int, renamed: Mapping[CategoryId, CategoryId] | None = None) -> Source:
+def not_kept(_content: bytes, _sha256: str) -> str:
+    """Where a picture that a row carries lies, for those who want to know of it alone: nowhere."""
+    return ""
+
+
+def kept_in(address: str) -> Keep:
+    """Pictures that rows carry become files of a folder, by their content."""
+    folder = open_folder(address)
+
+    def keep(content: bytes, sha256: str) -> str:
+        with folder.writing(sha256) as path:
+            path.write_bytes(content)
+        return joined(address, sha256)
+
+    return keep
+
+
+def open_source(
+    source: str,
+    *,
+    window_spans: int,
+    options: Options = Options(),
+    renamed: Mapping[CategoryId, CategoryId] | None = None,
+    keep: Keep = not_kept,
+) -> Source:
     """The rows of a catalogue; all images of a product carry the same facts of it.
 
     source: a path, or an address of an object store (s3://, gs://, az://); one of
-      - a manifest file; `image` is a path relative to its folder;
-      - a folder that holds manifest.csv, .jsonl or .parquet;
+      - a table of any kind; `image` is a path relative to its folder;
+      - a folder that holds such a table;
       - a folder of class folders, where nested folders are the levels of the category and images outside any
         folder are unlabelled;
       - a folder of span=YYYY-MM-DD folders, each one of the two above: the newest window_spans are read.
 
+    options: what the shop says of its data.
     renamed: old → new ids of categories that have moved; what lies below them moves along.
+    keep: what becomes of pictures that rows carry.
 
-    Hidden files and files without an image's extension are ignored in folders; unknown columns are ignored with a
-    warning. What the rows of a product make of each other: see `merge_product`.
+    What is ignored is told in the notes. What the rows of a product make of each other: see `merge_product`.
 
     All is in memory; `parts_of`, `read_part` and `merge_product` are the same bit by bit.
 
-    Raises DataError when nothing usable is there, in the source or in one of its spans, and when a manifest
+    Raises DataError when nothing usable is there, in the source or in one of its spans, and when a table
     cannot be read at all; ValueError when window_spans is below 1.
     """
     parts = parts_of(source, window_spans)
     products: defaultdict[str, list[CatalogImage]] = defaultdict(list)
     rows: list[CatalogImage] = []
     dead: list[DeadLetter] = []
-    for found in chain.from_iterable(map(read_part, parts)):
-        if isinstance(found, DeadLetter):
-            dead.append(found)
-        else:
-            products[found.product_id].append(_renamed(found, renamed or {}))
+    notes = Notes()
+    for found in chain.from_iterable(read_part(part, options, keep) for part in parts):
+        match found:
+            case DeadLetter():
+                dead.append(found)
+            case Note():
+                notes.add(found)
+            case _:
+                products[found.product_id].append(_renamed(found, renamed or {}))
     for stated in products.values():
         kept, superseded = merge_product(stated)
         rows += kept
         dead += superseded
-    return Source(sorted(rows, key=lambda row: row.stated_as), dead, [part.span for part in parts if part.span])
+    return Source(sorted(rows, key=lambda row: row.stated_as), dead, [part.span for part in parts if part.span], notes)
+
+
+def account_of_rows(source: Source) -> Account:
+    """What is known before a picture was opened."""
+    products = {row.product_id for row in source.rows}
+    categories = {row.category for row in source.rows} - {""}
+    return account_of(Kept(len(source.rows), len(products), len(categories)), source.dead, source.notes, "")
 
 
 def parts_of(source: str, window_spans: int) -> list[Part]:
@@ -115,24 +180,35 @@ def parts_of(source: str, window_spans: int) -> list[Part]:
         return _remote_parts(source.rstrip("/"), window_spans)
     path = Path(source)
     if not path.exists():
-        raise DataError(f"a source must be a folder or a manifest, there is none at {source}")
+        raise DataError(f"a source must be a folder or a table, there is none at {source}")
     return [Part(str(location), span) for span, location in _locations(path, window_spans)]
 
 
-def read_part(part: Part) -> Iterator[CatalogImage | DeadLetter]:
+def read_part(part: Part, options: Options = Options(), keep: Keep = not_kept) -> Iterator[Found]:
     """Every row of a part, one in memory at a time. Raises DataError, at the end where no row was usable."""
-    num_rows, num_dead, first = 0, 0, ""
-    for found in _remote_rows(part) if _is_remote(part.address) else _local_rows(part):
+    num_rows, num_dead, first, notes = 0, 0, "", Notes()
+    for found in _rows(part, options, keep):
         if isinstance(found, DeadLetter):
             num_dead, first = num_dead + 1, first or found.detail
+        elif isinstance(found, Note):
+            notes.add(found)
         else:
             num_rows += 1
         yield found
     if not num_rows:
-        unusable = f"; the first of {num_dead} unusable: {first}" if num_dead else ""
+        unusable = f"the first of {num_dead} unusable: {first}" if num_dead else ""
+        why = "; ".join(filter(None, [unusable, *map(in_a_line, notes.to_document())]))
         raise DataError(
-            f"a source and each of its spans must hold at least one image, got none in {part.address}{unusable}"
+            f"a source and each of its spans must hold at least one image, got none in {part.address}"
+            + (f"; {why}" if why else "")
         )
+
+
+def _rows(part: Part, options: Options, keep: Keep) -> Iterator[Found]:
+    try:
+        yield from (_remote_rows if _is_remote(part.address) else _local_rows)(part, options, keep)
+    except TableError as error:
+        raise DataError(str(error)) from error
 
 
 def merge_product(rows: Sequence[CatalogImage]) -> tuple[list[CatalogImage], list[DeadLetter]]:
@@ -144,58 +220,6 @@ def merge_product(rows: Sequence[CatalogImage]) -> tuple[list[CatalogImage], lis
     """
     facts = _facts(rows) if len(rows) > 1 else {}
     return _keep_newest(replace(row, **facts) for row in rows)
-
-
-def fingerprint(source: Source) -> str:
-    """64 hex digits over all that a run makes of the source: rows, images' content, what was set aside.
-
-    Where files lie does not matter. Reads every image whose manifest states no sha256.
-    """
-    rows = (row_digest(row, row.sha256 or content_sha256(row.uri)) for row in source.rows)
-    return sum_of_digests(chain(rows, map(letter_digest, source.dead)))
-
-
-def sum_of_digests(digests: Iterable[str]) -> str:
-    """The sum modulo 2^256 of numbers in hex: the same in any order, and whatever was added up before.
-
-    (A sum of hashes tells sets apart that nobody made to collide: Bellare and Micciancio 1997, AdHash.)
-    """
-    return f"{sum(int(digest, 16) for digest in digests) % 2**256:064x}"
-
-
-def row_digest(row: CatalogImage, original_sha256: str) -> str:
-    """What a row adds to the fingerprint; original_sha256 is of the file that it names, as stated or as read."""
-    # Only what is stated: a field that a later version adds makes no other day of an old source.
-    facts = {one.name: value for one in FIELDS if one.name != "uri" and (value := getattr(row, one.name))}
-    return _digest([facts, original_sha256])
-
-
-def letter_digest(letter: DeadLetter) -> str:
-    """What a row that could not be used adds to the fingerprint."""
-    return _digest([letter.image_id, letter.reason.value, letter.span])
-
-
-def _digest(document: Any) -> str:
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-
-
-def content_sha256(uri: str) -> str:
-    """Of a file, in hex; "unreadable" where it cannot be read."""
-    digest = hashlib.sha256()
-    try:
-        with _opened(uri) as file:
-            while chunk := file.read(1024 * 1024):
-                digest.update(chunk)
-    except OSError:
-        return "unreadable"  # it becomes a dead letter when it is ingested; it must not stop the run here
-    return digest.hexdigest()
-
-
-def _opened(uri: str) -> BinaryIO:
-    if not is_remote(uri):
-        return Path(uri).open("rb")
-    parent, _, name = uri.rpartition("/")
-    return open_folder(parent).open(name)
 
 
 def _locations(path: Path, window_spans: int) -> list[tuple[str, Path]]:
@@ -225,29 +249,6 @@ def _day_of(name: str, parent: str) -> str:
         where = joined(parent, name)
         raise DataError(f"a span folder must be named after a day, span=YYYY-MM-DD: {error}, got {where}") from None
     return match[1]
-
-
-def _local_rows(part: Part) -> Iterator[CatalogImage | DeadLetter]:
-    location = Path(part.address)
-    manifest = location if location.is_file() else _manifest_in(location)
-    root = (location if location.is_dir() else location.parent).resolve()
-    return _read_rows(manifest, partial(_locate, root=root), part.span) if manifest else _walk(root, part.span)
-
-
-def _manifest_in(folder: Path) -> Path | None:
-    found = [name for name in _MANIFESTS if (folder / name).exists()]
-    if not found:
-        return None
-    manifest = folder / _only_manifest(found, str(folder))
-    if not manifest.resolve().is_relative_to(folder.resolve()):
-        raise DataError(f"a manifest must lie inside its folder, got a symbolic link out of it: {manifest}")
-    return manifest
-
-
-def _only_manifest(found: list[str], address: str) -> str:
-    if len(found) > 1:
-        raise DataError(f"a folder must hold one manifest, got {', '.join(found)} in {address}")
-    return found[0]
 
 
 def _renamed(row: CatalogImage, renamed: Mapping[CategoryId, CategoryId]) -> CatalogImage:
@@ -283,51 +284,35 @@ def _keep_newest(rows: Iterable[CatalogImage]) -> tuple[list[CatalogImage], list
     return list(newest.values()), dead
 
 
-# Folders of classes
+# Local
 
 
-def _walk(root: Path, span: str) -> Iterator[CatalogImage | DeadLetter]:
-    """A row for each image file below the root, its folders being its category."""
-    for folder, child_folders, names in os.walk(root, onerror=_refuse_unreadable):
-        child_folders[:] = sorted(name for name in child_folders if not name.startswith("."))
-        for name in child_folders:
-            if (path := Path(folder, name)).is_symlink():  # which os.walk does not enter
-                detail = "a class folder must be a real folder, got a symbolic link"
-                yield dead_row(_relative(path, root), Reason.OUTSIDE_ROOT, detail, span)
-        for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
-                yield _file_row(Path(folder, name), root, span)
+def _local_rows(part: Part, options: Options, keep: Keep) -> Iterator[Found]:
+    location = Path(part.address)
+    is_folder = location.is_dir() and not is_table(location.name)
+    root = (location if is_folder else location.parent).resolve()
+    folder = open_folder(str(root))
+    reading = Reading(Files(folder, exact_local(root)).locate, keep, part.span)
+    if not is_folder:
+        yield from _table_rows(location, location.name, reading, options)
+        return
+    _refuse_links_out(location, root)
+    table, notes = _table_among(folder.children(), str(root), partial(_has_images, root, options))
+    yield from notes
+    if table:
+        yield from _table_rows(root / table, table, reading, options)
+    else:
+        yield from _class_rows(folder, root, reading)
 
 
-def _refuse_unreadable(error: OSError) -> None:
-    raise DataError(f"every folder of a source must be readable: {in_words(error)}") from error
+def _refuse_links_out(folder: Path, root: Path) -> None:
+    for path in folder.iterdir():
+        if is_table(path.name) and path.is_symlink() and not path.resolve().is_relative_to(root):
+            raise DataError(f"a table must lie inside its folder, got a symbolic link out of it: {path}")
 
 
-def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
-
-
-def _file_row(path: Path, root: Path, span: str) -> CatalogImage | DeadLetter:
-    return _class_row(_relative(path, root), partial(_locate, root=root), span)
-
-
-def _class_row(name: str, locate: Locate, span: str) -> CatalogImage | DeadLetter:
-    """The row of an image in class folders, by its name below the root."""
-    return read_row({"image": name, "category": SEPARATOR.join(name.split("/")[:-1])}, locate, span)
-
-
-def _locate(image: str, *, root: Path) -> tuple[str, str]:
-    """image_id and resolved path of an image; resolving looks at names only, and opens nothing."""
-    image_id = parse_image_id(image)
-    try:
-        path = (root / image_id).resolve(strict=True)
-    except (OSError, RuntimeError):  # RuntimeError: links in a circle
-        raise UnusableError(Reason.MISSING_FILE, f"image must be a file that can be reached, got {image}") from None
-    if not path.is_relative_to(root):
-        raise UnusableError(Reason.OUTSIDE_ROOT, f"image must stay inside its root, {image} is a link out of it")
-    if not path.is_file():
-        raise UnusableError(Reason.MISSING_FILE, f"image must be a regular file, got {image}")
-    return image_id, str(path)
+def _has_images(root: Path, options: Options, name: str) -> bool:
+    return _is_usable(root / name, options)
 
 
 # Object stores
@@ -337,54 +322,53 @@ def _is_remote(address: str) -> bool:
     try:
         return is_remote(address)
     except ValueError as error:
-        raise DataError(f"a source must be a folder or a manifest: {error}") from error
+        raise DataError(f"a source must be a folder or a table: {error}") from error
 
 
 def _remote_parts(source: str, window_spans: int) -> list[Part]:
-    if source.lower().endswith(MANIFEST_SUFFIXES):
-        return [Part(source, "")]
     with _told(source):
         children = open_folder(source).children()
+    if not children and is_table(source):
+        return [Part(source, "")]
     if not children:
-        raise DataError(f"a source must be a folder or a manifest, there is none at {source}")
+        raise DataError(f"a source must be a folder or a table, there is none at {source}")
     folders = [name.rstrip("/") for name in children if name.endswith("/")]
     spans = sorted((day, joined(source, name)) for name in folders if (day := _day_of(name, source)))
     return [Part(address, span) for span, address in spans[-window_spans:]] or [Part(source, "")]
 
 
-def _remote_rows(part: Part) -> Iterator[CatalogImage | DeadLetter]:
-    with _told(part.address):
-        manifest = part.address if part.address.lower().endswith(MANIFEST_SUFFIXES) else _remote_manifest(part.address)
-        if not manifest:
-            yield from _remote_walk(part)
-            return
-        root, _, name = manifest.rpartition("/")
-        with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory, name)
-            with open_folder(root).open(name) as found, path.open("wb") as copy:
-                shutil.copyfileobj(found, copy)
-            try:
-                yield from _read_rows(path, partial(_locate_remote, root=root), part.span)
-            except DataError as error:
-                raise DataError(str(error).replace(directory, root)) from error
+def _remote_rows(part: Part, options: Options, keep: Keep) -> Iterator[Found]:
+    with _told(part.address), tempfile.TemporaryDirectory() as directory:
+        copies = Path(directory)
+        parent, _, name = part.address.rpartition("/")
+        folder = open_folder(parent if is_table(name) else part.address)
+        reading = Reading(Files(folder, exact_remote(folder)).locate, keep, part.span)
+        if not is_table(name):
+            has_images = partial(_has_remote_images, folder, copies, options)
+            name, notes = _table_among(folder.children(), part.address, has_images)
+            yield from notes
+        if name:
+            _fetch(folder, name, copies)
+        try:
+            yield from (
+                _table_rows(copies / name, name, reading, options) if name else _class_rows(folder, None, reading)
+            )
+        except TableError as error:
+            raise TableError(str(error).replace(directory, folder.address)) from error
 
 
-def _remote_manifest(address: str) -> str:
-    found = [name for name in open_folder(address).children() if name in _MANIFESTS]
-    return joined(address, _only_manifest(found, address)) if found else ""
+def _has_remote_images(folder: Folder, copies: Path, options: Options, name: str) -> bool:
+    _fetch(folder, name, copies)
+    return _is_usable(copies / name, options)
 
 
-def _remote_walk(part: Part) -> Iterator[CatalogImage | DeadLetter]:
-    for file in open_folder(part.address).files():
-        is_hidden = any(level.startswith(".") for level in file.name.split("/"))
-        if not is_hidden and PurePosixPath(file.name).suffix.lower() in IMAGE_SUFFIXES:
-            yield _class_row(file.name, partial(_locate_remote, root=part.address), part.span)
-
-
-def _locate_remote(image: str, *, root: str) -> tuple[str, str]:
-    """image_id and address of an image; whether it is there is seen when it is read."""
-    image_id = parse_image_id(image)
-    return image_id, joined(root, image_id)
+def _fetch(folder: Folder, name: str, copies: Path) -> None:
+    """A table to a local folder: a file, or all parts below its name."""
+    parts = [file.name for file in folder.files(name)] or [name]
+    for part in parts:
+        (copies / part).parent.mkdir(parents=True, exist_ok=True)
+        with folder.open(part) as found, (copies / part).open("wb") as copy:
+            shutil.copyfileobj(found, copy)
 
 
 @contextmanager
@@ -395,20 +379,78 @@ def _told(address: str) -> Iterator[None]:
         raise DataError(f"a source must be readable, {address} is not: {in_words(error)}") from error
 
 
-# Manifests
+# Wherever they lie
 
 
-def _read_rows(manifest: Path, locate: Locate, span: str) -> Iterator[CatalogImage | DeadLetter]:
-    unknown: set[str] = set()
-    for row in read_manifest(manifest):
-        unknown |= {column for column in row.cells if not is_known(column)}
-        yield _manifest_row(row, manifest, locate, span)
-    if unknown:
-        log.warning("%s: columns nobody reads are ignored: %.1000s", manifest, ascii(sorted(unknown)))
+def _table_among(children: Iterable[str], address: str, has_images: Callable[[str], bool]) -> tuple[str, list[Note]]:
+    """The table that lists the images of a folder, '' where none does, and which ones were passed over.
+
+    Raises DataError where several do, unless one of them is called manifest.
+    """
+    tables = [name.rstrip("/") for name in children if _may_be_table(name)]
+    manifests = [name for name in tables if name.partition(".")[0].casefold() == _MANIFEST]
+    usable = manifests or [name for name in tables if has_images(name)]
+    if len(usable) > 1:
+        raise DataError(
+            f"a folder must hold one table of images, got {', '.join(usable)} in {address}: name one by --data"
+        )
+    notes = [
+        Note("tables that name no images were passed over", name)
+        for name in tables
+        if name not in (*usable, *manifests)
+    ]
+    if usable and not manifests:
+        notes.append(Note("the images are those that a table beside them lists", usable[0]))
+    return (usable[0] if usable else ""), notes
 
 
-def _manifest_row(row: ManifestRow, manifest: Path, locate: Locate, span: str) -> CatalogImage | DeadLetter:
-    where = f"{manifest.name}:{row.line}"
-    if row.fault:
-        return dead_row(where, Reason.BAD_ROW, f"{where}: {row.fault}", span)
-    return read_row(row.cells, locate, span, where)
+def _may_be_table(child: str) -> bool:
+    name = child.rstrip("/")  # a folder of Parquet parts has the name of a file
+    return is_table(name) and not is_system(name) and (name == child or name.lower().endswith(".parquet"))
+
+
+def _is_usable(path: Path, options: Options) -> bool:
+    try:
+        first = next(iter(open_table(path, _header(options)).rows), None)
+    except TableError:
+        return False
+    return first is not None and (bool(first.fault) or bool(first.cells.get(IMAGE)))
+
+
+def _header(options: Options) -> Header:
+    return Header(Columns(options.columns).column_of, IMAGE)
+
+
+def _table_rows(path: Path, name: str, reading: Reading, options: Options) -> Iterator[Found]:
+    table = open_table(path, _header(options))
+    conventions = _conventions(path, options)
+    if assumed := ", ".join(filter(None, [table.assumed, conventions.in_words()])):
+        yield Note(f"{name} was read as: {assumed}")
+    yield from _found_in(table, name, replace(reading, conventions=conventions))
+    for unwanted in sorted(table.unwanted):
+        yield Note("columns that nobody reads were passed over", f"{name}: {unwanted!a}"[:100])
+
+
+def _conventions(path: Path, options: Options) -> Conventions:
+    surveyed = islice(open_table(path, _header(options)).rows, _SURVEYED_ROWS)
+    inferred = conventions_of(row.cells for row in surveyed)
+    return replace(inferred, levels=options.level_separator) if options.level_separator else inferred
+
+
+def _found_in(table: Table, name: str, reading: Reading) -> Iterator[Found]:
+    for row in table.rows:
+        where = f"{name}:{row.line}"
+        if row.fault:
+            yield dead_row(where, Reason.BAD_ROW, f"{where}: {row.fault}", reading.span)
+        else:
+            yield from read_row(row.cells, reading, where)
+
+
+def _class_rows(folder: Folder, root: Path | None, reading: Reading) -> Iterator[Found]:
+    as_named = replace(reading, conventions=Conventions(several=""))
+    for found in images_in(folder, root):
+        if isinstance(found, Note):
+            yield found
+        else:
+            category = SEPARATOR.join(found.categories)
+            yield from read_row({IMAGE: {"path": found.name}, "category": category, "split": found.split}, as_named)

@@ -4,6 +4,7 @@ A group is never divided, so that nothing the model trained on is asked for in i
 """
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, combinations
@@ -13,6 +14,7 @@ from lookalike.catalog.product import SPLITS
 
 _BAND_BITS = 16
 _NUM_BANDS = 64 // _BAND_BITS
+_NUM_LOWEST = 3  # positions of a class that matter: one tests, one chooses the epoch, one more may test by itself
 # Two hashes that differ in fewer bits than there are bands agree on at least one whole band (pigeonhole).
 MAX_EXACT_DISTANCE = _NUM_BANDS - 1
 
@@ -43,12 +45,55 @@ class Group(NamedTuple):
 class Shown(NamedTuple):
     """What grouping needs to know of an image.
 
-    split: as its source states it, '' = none.   hash: perceptual; None for a picture of nothing, which is like none.
+    split: as its source states it, '' = none.   hash: perceptual; None for a picture that says nothing of its product,
+    which is like no other.   category: the class that it is an example of, '' = none.
     """
 
     product: str
     split: str
     hash: int | None
+    category: str = ""
+
+
+class SplitRule(NamedTuple):
+    """Which positions, of a group in [0, 1), are held out: below a bound, or up to one that makes sure of a class.
+
+    train_from: from here on, all is trained on.
+    """
+
+    test_below: float
+    eval_below: float
+    test_to: float = -1.0
+    eval_to: float = -1.0
+    train_from: float = math.inf
+
+    def split(self, position: float) -> str:
+        """The split of a group."""
+        if position >= self.train_from:
+            return "train"
+        if position < self.test_below or position <= self.test_to:
+            return "test"
+        return "eval" if position < self.eval_below or position <= self.eval_to else "train"
+
+
+def extreme_positions(many: Iterable[Sequence[float]]) -> tuple[float, ...]:
+    """The three lowest positions and the highest, of lists of positions or of what came of them before."""
+    ordered = sorted(set(chain.from_iterable(many)))
+    return tuple(ordered) if len(ordered) <= _NUM_LOWEST else (*ordered[:_NUM_LOWEST], ordered[-1])
+
+
+def split_rule(positions: Sequence[float], eval_fraction: float, test_fraction: float) -> SplitRule:
+    """The rule of a class whose groups have these extreme positions, so that it can be measured.
+
+    Of two groups and more one is trained on (the highest) and one tests (the lowest); of three, one chooses the epoch.
+    """
+    rule = SplitRule(test_fraction, test_fraction + eval_fraction)
+    if len(positions) < 2:
+        return rule
+    *lower, highest = positions
+    rule = rule._replace(train_from=highest, test_to=lower[0] if test_fraction else -1.0)
+    untested = [position for position in lower if rule.split(position) != "test"]
+    return rule._replace(eval_to=untested[0]) if untested and eval_fraction else rule
 
 
 Near = Mapping[int | None, Collection[int]]
@@ -86,13 +131,16 @@ def assign_groups(
     eval_fraction: float,
     test_fraction: float,
     seed: int,
+    rules: Mapping[str, SplitRule] | None = None,
 ) -> dict[str, Group]:
     """The group of each product, known ones of other days included.
 
     Products that show nearly the same picture, through whatever chain of new ones, get one group. A known product never
     moves; a new one joins the most held-out of the groups that it, or a new product joined to it, touches. Where splits
     are stated or touched, the most held-out one counts (test, then eval, then train), so that what must not be trained
-    on never is. Without any, a hash of seed and name decides: it depends on nothing else.
+    on never is. Without any, a hash of seed and name decides by the rules of its classes.
+
+    rules: by category; where there is none, the fractions alone count.
 
     Raises ValueError for an unknown split, or fractions that leave nothing to train on.
     """
@@ -102,14 +150,19 @@ def assign_groups(
     for image in images:
         if image.product in known and image.hash is not None:
             groups_at[image.hash].add(known[image.product])
+    rule = split_rule((), eval_fraction, test_fraction)
     stated: defaultdict[str, set[str]] = defaultdict(set)
+    classes: defaultdict[str, set[str]] = defaultdict(set)
     touched: defaultdict[str, set[Group]] = defaultdict(set)
     for image in images:
         if (name := names.get(image.product)) is not None:
             stated[name].add(image.split)
+            classes[name].add(image.category)
             touched[name].update(*(groups_at[value] for value in near.get(image.hash, ())))
     made = {
-        name: _place_group(name, stated[name], touched[name], eval_fraction, test_fraction, seed)
+        name: _place_group(
+            name, stated[name], touched[name], [(rules or {}).get(one, rule) for one in classes[name]], seed
+        )
         for name in set(names.values())
     }
     return {**known, **{product: made[name] for product, name in names.items()}}
@@ -153,7 +206,7 @@ class _Joined:
 
 
 def _place_group(
-    name: str, stated: Iterable[str], touched: Iterable[Group], eval_fraction: float, test_fraction: float, seed: int
+    name: str, stated: Iterable[str], touched: Iterable[Group], rules: Iterable[SplitRule], seed: int
 ) -> Group:
     stated = set(stated) - {""}
     if unknown := stated - set(SPLITS):
@@ -161,7 +214,8 @@ def _place_group(
     candidates = [*sorted(touched), *(Group(name, split) for split in stated)]
     if candidates:
         return max(candidates, key=lambda group: split_rank(group.split))
-    return Group(name, _hashed_split(_position(name, seed), eval_fraction, test_fraction))
+    at = position(name, seed)
+    return Group(name, max((rule.split(at) for rule in rules), key=split_rank))
 
 
 def _check_fractions(eval_fraction: float, test_fraction: float) -> None:
@@ -169,13 +223,7 @@ def _check_fractions(eval_fraction: float, test_fraction: float) -> None:
         raise ValueError(f"held-out fractions must sum to less than 1, got {eval_fraction} and {test_fraction}")
 
 
-def _hashed_split(position: float, eval_fraction: float, test_fraction: float) -> str:
-    if position < test_fraction:
-        return "test"
-    return "eval" if position < test_fraction + eval_fraction else "train"
-
-
-def _position(group: str, seed: int) -> float:
+def position(group: str, seed: int) -> float:
     """A uniform number in [0, 1), the same for the same group and seed."""
     digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
     return int.from_bytes(digest[:7], "big") / 2**56

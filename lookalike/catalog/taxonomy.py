@@ -1,12 +1,15 @@
-"""The tree of categories: how a path is written, and which paths are leaves."""
+"""The tree of categories: how a path is written, and which paths hold images."""
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+
+from lookalike.catalog.written import same_to_people
 
 SEPARATOR = " > "
+_NOT_TEXT = re.compile("[\0-\x1f\x7f-\x9f\ufffd\ud800-\udfff]")
 
 CategoryId = str
 """What names a category in code and on disk; today that is its path."""
@@ -15,13 +18,13 @@ CategoryId = str
 def parse_category(text: str) -> tuple[str, ...]:
     """Split 'Clothing > Tops > T-shirt' into its levels, outermost first; () for text without a level.
 
-    Spaces around levels and empty levels are dropped.
+    Spaces around levels and empty levels are dropped; levels that look the same are the same.
     Raises ValueError when a level holds a control character, as a name broken on its way here would.
     """
-    levels = tuple(level for part in text.split(SEPARATOR.strip()) if (level := part.strip()))
+    levels = tuple(level for part in text.split(SEPARATOR.strip()) if (level := same_to_people(part)))
     for level in levels:
-        if not level.isprintable():
-            raise ValueError(f"a category must be printable text, got {level!r}")
+        if _NOT_TEXT.search(level):
+            raise ValueError(f"a category must be printable text, got {level!a}")
     return levels
 
 
@@ -39,50 +42,41 @@ def rename_category(category: CategoryId, renamed: Mapping[CategoryId, CategoryI
 
 @dataclass(frozen=True)
 class Taxonomy:
-    """A frozen tree of categories, which its leaves determine.
+    """A frozen tree of categories, each written as one string, its levels joined by SEPARATOR.
 
-    leaves: sorted category paths, the classes to learn.
-    A category is written as one string, its levels joined by SEPARATOR; '' is the root.
+    categories: sorted; those that hold images, which are the classes to learn. Inner ones may be among them.
     """
 
-    leaves: tuple[str, ...]
+    categories: tuple[str, ...]
 
     @classmethod
     def from_categories(cls, categories: Iterable[str]) -> "Taxonomy":
-        """The smallest tree that holds all categories; unlabelled ('') ones are passed over.
+        """The tree of all categories; unlabelled ('') ones are passed over.
 
         Raises ValueError when two siblings differ only by case or by Unicode form: they would be
         one class to people and two to the model.
         """
         paths = {parse_category(category) for category in categories} - {()}
-        nodes = {path[:depth] for path in paths for depth in range(1, len(path) + 1)}
-        _refuse_lookalike_siblings(nodes)
-        inner = {path[:-1] for path in nodes}
-        return cls(tuple(sorted(SEPARATOR.join(path) for path in nodes - inner)))
+        _refuse_lookalike_siblings({path[:depth] for path in paths for depth in range(1, len(path) + 1)})
+        return cls(tuple(sorted(SEPARATOR.join(path) for path in paths)))
 
     def to_json(self) -> str:
-        """The leaves as JSON, the same bytes for the same tree."""
-        return json.dumps({"leaves": self.leaves}, ensure_ascii=False, indent=1)
+        """The categories as JSON, the same bytes for the same tree."""
+        return json.dumps({"categories": self.categories}, ensure_ascii=False, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> "Taxonomy":
         """The inverse of to_json. Raises ValueError when the text is not what to_json writes."""
         match json.loads(text):
-            case {"leaves": [*leaves]} if all(isinstance(leaf, str) for leaf in leaves):
-                taxonomy = cls.from_categories(leaves)
+            case {"categories": [*categories]} | {"leaves": [*categories]} if all(  # 0.2.0 kept leaves alone
+                isinstance(category, str) for category in categories
+            ):
+                taxonomy = cls.from_categories(categories)
             case _:
-                raise ValueError(f"a taxonomy must be a JSON object with 'leaves', got {text[:80]!r}")
-        if list(taxonomy.leaves) != leaves:
-            raise ValueError("the leaves of a taxonomy must be sorted, canonical and without inner nodes")
+                raise ValueError(f"a taxonomy must be a JSON object with 'categories', got {text[:80]!r}")
+        if list(taxonomy.categories) != categories:
+            raise ValueError("the categories of a taxonomy must be sorted and canonical")
         return taxonomy
-
-    def is_leaf(self, category: str) -> bool:
-        """Whether the category is a leaf, and so a class to learn."""
-        return category in self._leaf_set
-
-    @cached_property
-    def _leaf_set(self) -> frozenset[str]:
-        return frozenset(self.leaves)
 
 
 def _refuse_lookalike_siblings(nodes: Iterable[tuple[str, ...]]) -> None:

@@ -38,8 +38,21 @@ def tell_error(error: UserError, as_json: bool) -> None:
     """
     message = " ".join(str(error).split()).replace("`lookalike ", f"`{shlex.join(_program())} ")
     say(f"[bold red]error:[/] {escape(message)} {escape(f'[{error.code}]')}")
+    if error.account and not as_json:
+        tell_account(error.account)
     if as_json:
-        print_json({"error": {"code": error.code, "message": message}})
+        account = {"account": error.account} if error.account else {}
+        print_json({"error": {"code": error.code, "message": message, **account}})
+
+
+def tell_account(document: Mapping[str, Any]) -> None:
+    """Prints what became of a source's images: one line, and one for each reason and note where there are any."""
+    from lookalike.catalog.account import Account
+
+    account = Account.from_document(document)
+    say(escape(account.in_a_line()))
+    for line in account.details_in_lines():
+        say(escape(f"  {line}"))
 
 
 def tell_next(*commands: Sequence[object]) -> None:

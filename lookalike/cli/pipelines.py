@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lookalike.cli.console import print_json, say, tell, tell_next, tell_rows, watched_nodes
+from lookalike.cli.console import print_json, say, tell, tell_account, tell_next, tell_rows, watched_nodes
 from lookalike.cli.options import ROOT, AsJson, Overrides, Preset, Root, data_option, need_rooms, open_root, settings_of
 from lookalike.errors import EXIT_AWAITING_REVIEW, EXIT_REJECTED
 
@@ -45,16 +45,19 @@ def run(
 ) -> None:
     """Train on a catalogue and put the candidate before people. Ends with 75 while it awaits their decision."""
     need_rooms()
-    from lookalike.catalog.sources import fingerprint, open_source
+    from lookalike.catalog.account import accounted
+    from lookalike.catalog.fingerprints import fingerprint
+    from lookalike.catalog.sources import Options, account_of_rows, open_source
 
     settings = settings_of(config, set_)
     # Before the half minute that TFX takes to import: what is wrong with the source is told at once.
-    day = fingerprint(open_source(data, window_spans=settings.ingest.window_spans))
+    source = open_source(data, window_spans=settings.ingest.window_spans, options=Options.of(settings.ingest))
+    day = fingerprint(source)
     from lookalike.local.runs import CandidateState, Request, candidate_state, train
     from lookalike.local.workspace import Workspace
 
     workspace = Workspace(root, settings)
-    with watched_nodes() as on_node:
+    with watched_nodes() as on_node, accounted(account_of_rows(source)):
         training = train(workspace, settings, Request(data, day, by, config, set_ or []), on_node)
     state = candidate_state(workspace, training.candidate)
     told = {
@@ -69,8 +72,9 @@ def run(
         "cached": list(training.run.cached),
     }
     if as_json:
-        print_json(told | {"accuracy": training.accuracy})
+        print_json(told | {"account": training.account, "accuracy": training.accuracy})
     else:
+        tell_account(training.account)
         tell_rows(telling_slices(training.accuracy), as_json, title="Accuracy on held-out images")
         tell(told, as_json, title="Training")
     if state == CandidateState.AWAITING_REVIEW:

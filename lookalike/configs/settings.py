@@ -24,6 +24,9 @@ class IngestSettings:
     """How a source becomes examples."""
 
     window_spans: Positive = 30  # the newest days of a source with span=YYYY-MM-DD folders
+    columns: tuple[str, ...] = ()  # of a table, by its own names: Bild=image, Preis=price
+    variants: Literal["separate", "merge"] = "separate"  # merge: what has one item_group_id is one product
+    category_separator: Annotated[str, Field(max_length=3)] = ""  # between levels; '' is inferred from the column
     longest_side_px: Annotated[int, Field(ge=32, le=2048)] = 256  # of the stored canonical image
     eval_fraction: HeldOut = 0.1  # of products without a split of their own
     test_fraction: HeldOut = 0.1  # eval chooses the epoch, test judges it

@@ -11,9 +11,10 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from components.tf_examples import read_images
+from lookalike.catalog.fingerprints import fingerprint
 from lookalike.catalog.image_file import ImageFile
 from lookalike.catalog.product import CatalogImage
-from lookalike.catalog.sources import fingerprint, open_source
+from lookalike.catalog.sources import open_source
 from lookalike.configs.settings import Settings, load_settings
 from lookalike.drawing.catalog import draw_catalog
 from lookalike.http.loopback import read_own_service

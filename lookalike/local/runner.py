@@ -43,10 +43,17 @@ class PipelineRun:
 
     def artifact_uri(self, type_name: str) -> str:
         """Where the run's only artifact of a type lies."""
+        return str(self._artifact(type_name).uri)
+
+    def artifact_property(self, type_name: str, name: str) -> str:
+        """What the run's only artifact of a type says under a name."""
+        return str(self._artifact(type_name).custom_properties[name].string_value)
+
+    def _artifact(self, type_name: str) -> Any:
         type_id = self._store.get_artifact_type(type_name).id
         found = self._store.get_artifacts_by_context(self._context_id)
-        [uri] = [artifact.uri for artifact in found if artifact.type_id == type_id]
-        return str(uri)
+        [artifact] = [artifact for artifact in found if artifact.type_id == type_id]
+        return artifact
 
 
 def run_pipeline(pipeline: tfx.dsl.Pipeline, metadata: Path, on_node: Callable[[str], None]) -> PipelineRun:

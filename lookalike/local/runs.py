@@ -1,5 +1,6 @@
 """One training and one promotion on this machine: build the pipeline, run it, say what came of it."""
 
+import json
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tfx.orchestration import metadata
 
 from components.accuracy import accuracy_by_slice
+from components.artifacts import ACCOUNT
 from components.candidate import CandidateFacts
 from lookalike.configs.settings import Settings, SettingsError, merge
 from lookalike.local.runner import IN_PROCESS, PipelineRun, output_uris, run_pipeline
@@ -68,12 +70,14 @@ class Training:
     candidate: what is now before people, or was refused offline.
     candidate_uri: its artifact.
     accuracy: of the classifier on held-out images, by slice, as `components.accuracy` tells it.
+    account: what became of all that was read, as `catalog.account` documents it.
     run: which nodes worked.
     """
 
     candidate: CandidateFacts
     candidate_uri: str
     accuracy: list[dict[str, Any]]
+    account: dict[str, Any]
     run: PipelineRun
 
 
@@ -118,7 +122,8 @@ def train(workspace: Workspace, settings: Settings, request: Request, on_node: O
         candidate = CandidateFacts.load(uri)
         if not candidate.refusals:
             workspace.remember(request.config, request.overrides)
-    return Training(candidate, uri, accuracy_by_slice(run.artifact_uri("ModelEvaluation")), run)
+    accuracy = accuracy_by_slice(run.artifact_uri("ModelEvaluation"))
+    return Training(candidate, uri, accuracy, json.loads(run.artifact_property("Examples", ACCOUNT)), run)
 
 
 def _check_name(submitted_by: str) -> None:

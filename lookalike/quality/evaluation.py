@@ -1,6 +1,7 @@
 """Labelled photos against a release's gallery, beside what colour alone and an untrained network reach."""
 
 import hashlib
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from lookalike.catalog.guarded_decoder import GuardedDecoder
 from lookalike.catalog.image_file import ImageFile
 from lookalike.catalog.images import ImageRejected, read_original
 from lookalike.catalog.product import CatalogImage
-from lookalike.catalog.sources import open_source
+from lookalike.catalog.sources import kept_in, open_source
 from lookalike.encoder.embedder import Embed, InProcessEmbedder, embed_all
 from lookalike.quality.baselines import colour_embeddings
 from lookalike.release import contents
@@ -44,14 +45,14 @@ class Queries:
 
 
 def read_queries(source: str, longest_side_px: int, pictures: BinaryIO) -> Queries:
-    """Reads a folder or manifest of labelled photos as ingest would.
+    """Reads a folder or table of labelled photos as ingest would.
 
     pictures: an open file that keeps the canonical pictures.
     Raises DataError: if not one can be used.
     """
-    found = open_source(source, window_spans=1)
     rows = ImageFile(pictures)
-    with GuardedDecoder() as decoder:
+    with GuardedDecoder() as decoder, tempfile.TemporaryDirectory() as carried:
+        found = open_source(source, window_spans=1, keep=kept_in(carried))
         for row in found.rows:
             try:
                 original = read_original(row.uri, sha256=row.sha256)

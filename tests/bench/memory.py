@@ -68,7 +68,8 @@ def _ingest(source: str, out: str) -> dict[str, Any]:
 
     from components import artifacts
     from components.image_example_gen import ImageExampleGen
-    from lookalike.catalog.sources import fingerprint, open_source
+    from lookalike.catalog.fingerprints import fingerprint
+    from lookalike.catalog.sources import open_source
     from lookalike.configs.settings import IngestSettings
 
     imports_mib, start = _peak_mib(), time.perf_counter()

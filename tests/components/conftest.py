@@ -26,8 +26,9 @@ from components.catalog_statistics_gen import CatalogStatisticsGen
 from components.image_example_gen import ImageExampleGen
 from components.tf_examples import encode, write_records
 from lookalike.catalog.dead_letters import DeadLetter
+from lookalike.catalog.fingerprints import fingerprint
 from lookalike.catalog.product import CatalogImage
-from lookalike.catalog.sources import fingerprint, open_source
+from lookalike.catalog.sources import open_source
 from lookalike.configs.settings import IngestSettings
 from lookalike.release.manifest import tree_sha256
 from lookalike.review.decisions import Decision, sign_decision

@@ -11,7 +11,8 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.dsl.components.base.base_executor import BaseExecutor
 
 from components.candidate import CandidateFacts
-from lookalike.catalog.sources import fingerprint, open_source
+from lookalike.catalog.fingerprints import fingerprint
+from lookalike.catalog.sources import open_source
 from lookalike.configs.settings import Settings, override
 from lookalike.drawing.catalog import draw_catalog
 from lookalike.local.runner import IN_PROCESS

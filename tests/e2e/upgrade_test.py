@@ -94,6 +94,7 @@ def forgotten_setting(old_workspace: Path) -> Iterator[None]:
     remembered.write_text(before)
 
 
+@pytest.mark.slow
 def test_a_setting_that_is_gone_stops_nothing_that_reads_releases_alone(
     lookalike: Callable[..., Any], old_workspace: Path, forgotten_setting: None
 ) -> None:

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookalike.catalog.dead_letters import Reason
-from lookalike.catalog.placement import UNTRAINED, DecodedImage, Placement, SetAside, place, with_leaf_label
+from lookalike.catalog.placement import UNTRAINED, DecodedImage, Placement, SetAside, place
 from lookalike.catalog.product import CatalogImage
-from lookalike.catalog.splits import Group, tied
-from lookalike.catalog.taxonomy import Taxonomy
+from lookalike.catalog.shared_pictures import shared_hashes, sharer
+from lookalike.catalog.splits import Group, near_hashes, tied
 
 FAR_APART = [int(f"{row:04b}" * 16, 2) for row in range(16)]  # any two differ in at least 16 bits
 
@@ -28,20 +28,43 @@ def image(image_id: str, **facts) -> DecodedImage:
     return DecodedImage(CatalogImage(image_id, canonical_sha256=canonical, **stated), **picture)
 
 
-def placed_whole(*images: DecodedImage, distance: int = 0, seed: int = 0, held_out: float = 0.0, known=None):
+def placed_whole(
+    *images: DecodedImage, distance: int = 0, seed: int = 0, held_out: float = 0.0, known=None, shared=None
+):
     return place(
-        images, near_duplicate_distance=distance, eval_fraction=held_out, test_fraction=held_out, seed=seed, known=known
+        images,
+        near_duplicate_distance=distance,
+        eval_fraction=held_out,
+        test_fraction=held_out,
+        seed=seed,
+        known=known,
+        shared=shared_by_many(images, distance) if shared is None else shared,
     )
+
+
+def shared_by_many(images: tuple[DecodedImage, ...], distance: int) -> set[int]:
+    hashes: dict[str, set[int]] = {}
+    seen = [one for one in images if not one.low_info]
+    for one in seen:
+        hashes.setdefault(one.image.product_id, set()).add(one.perceptual_hash)
+    sharers: dict[int, set] = {}
+    for one in seen:
+        others = hashes[one.image.product_id] - {one.perceptual_hash}
+        sharers.setdefault(one.perceptual_hash, set()).add(sharer(one.image.product_id, one.image.category, others))
+    near = near_hashes(sharers, distance)
+    return shared_hashes(sharers, ((one, other) for one in near for other in near[one]))
+
+
+def goes(split: str, *categories: str, seen_in: str = "") -> Placement:
+    """To a split, in one category which is its label, or in several, and then without a label."""
+    return Placement(split, categories[0] if len(categories) == 1 else "", categories, seen_in)
 
 
 def placed(*images: DecodedImage, **options):
     """Outcomes by image id, which are unique here."""
     outcomes = placed_whole(*images, **options).outcomes
-    kept = [one.image for one in images if isinstance(outcomes[one.image.stated_as], Placement)]
-    taxonomy = Taxonomy.from_categories(image.category for image in kept)
-    leaves = {image.stated_as: with_leaf_label(outcomes[image.stated_as], taxonomy) for image in kept}
     names = {one.image.stated_as: one.image.image_id for one in images}
-    return {names[key]: outcome for key, outcome in {**outcomes, **leaves}.items()}
+    return {names[key]: outcome for key, outcome in outcomes.items()}
 
 
 def test_every_image_gets_one_outcome() -> None:
@@ -49,19 +72,9 @@ def test_every_image_gets_one_outcome() -> None:
     assert set(outcome) == {"a", "b", "c"}
 
 
-def test_a_leaf_of_the_taxonomy_becomes_the_label() -> None:
+def test_any_category_that_has_images_is_a_label_whatever_lies_below_it() -> None:
     outcome = placed(image("a", category="Shoes > Boots"), image("b", category="Shoes"), image("c"))
-    assert {key: value.label for key, value in outcome.items()} == {"a": "Shoes > Boots", "b": "", "c": ""}
-
-
-def test_a_category_is_a_leaf_when_nothing_kept_lies_below_it() -> None:
-    # The only image of a deeper category is set aside as contradictory, so it makes no node.
-    outcome = placed(
-        image("a", category="Shoes"),
-        image("b", category="Shoes > Boots", content="x"),
-        image("c", category="Shoes > Pumps", content="x"),
-    )
-    assert outcome["a"] == Placement("train", "Shoes")
+    assert outcome == {"a": goes("train", "Shoes > Boots"), "b": goes("train", "Shoes"), "c": goes("train")}
 
 
 def test_the_newest_of_exact_copies_stays() -> None:
@@ -70,7 +83,7 @@ def test_the_newest_of_exact_copies_stays() -> None:
         image("b", span="2026-01-03", content="x"),
         image("c", span="2026-01-02", content="x"),
     )
-    assert outcome["b"] == Placement("train", "")
+    assert outcome["b"] == goes("train")
     for older in ("a", "c"):
         assert outcome[older] == SetAside(Reason.DUPLICATE_IMAGE, "the same picture as b")
 
@@ -98,22 +111,44 @@ def test_a_real_product_keeps_its_picture_before_a_newer_image_without_one() -> 
     assert isinstance(outcome["b"], Placement)
 
 
-def test_copies_with_contradictory_categories_are_all_set_aside() -> None:
+def test_copies_in_several_categories_are_one_thing_in_all_of_them_that_teaches_none() -> None:
     outcome = placed(
         image("a", category="Shoes", content="x"),
         image("b", category="Bags", content="x"),
         image("c", content="x"),
         image("d", category="Bags"),
     )
-    for conflicting in ("a", "b", "c"):
-        assert outcome[conflicting] == SetAside(Reason.CONFLICTING_LABEL, "one picture, categories Bags; Shoes")
-    assert outcome["d"] == Placement("train", "Bags")
+    also = "the same picture as a of Shoes, which is found in this category too"
+    assert outcome == {
+        "a": goes("train", "Shoes", "Bags"),
+        "b": SetAside(Reason.CONFLICTING_LABEL, also),
+        "c": SetAside(Reason.DUPLICATE_IMAGE, "the same picture as a"),
+        "d": goes("train", "Bags"),
+    }
 
 
 def test_an_unlabelled_copy_contradicts_nobody() -> None:
     outcome = placed(image("a", category="Shoes", content="x", span="2"), image("b", content="x", span="1"))
-    assert outcome["a"] == Placement("train", "Shoes")
+    assert outcome["a"] == goes("train", "Shoes")
     assert outcome["b"].reason == Reason.DUPLICATE_IMAGE
+
+
+def test_a_placeholder_of_many_products_ties_and_teaches_nothing_and_every_product_keeps_it() -> None:
+    coming_soon = {"content": "x", "perceptual_hash": 7}
+    new = [image(f"{n}", product_id=f"p{n}", category="Hats" if n % 2 else "Bags", **coming_soon) for n in range(5)]
+    others = [image(f"own {n}", product_id=f"p{n}", split="test" if n else "train", category="Hats") for n in range(5)]
+    outcome = placed(*new, *others, held_out=0.1)
+    assert [outcome[one.image.image_id].split for one in new] == [UNTRAINED] * 5
+    assert [outcome[one.image.image_id].split for one in others] == ["train"] + ["test"] * 4
+    assert placed(*new[:4])["1"] == Placement("train", "", ("Hats",)), "four may be one outfit"
+
+
+def test_a_size_chart_is_shared_by_products_that_have_pictures_of_their_own_and_a_variant_is_not() -> None:
+    chart = [image(f"chart {n}", product_id=f"p{n}", category="Hats", perceptual_hash=n % 2) for n in range(6)]
+    own = [image(f"own {n}", product_id=f"p{n}", category="Hats") for n in range(6)]
+    assert placed(*chart, *own, distance=1)["chart 3"].split == UNTRAINED
+    back = [image(f"back {n}", product_id=f"p{n}", category="Hats", perceptual_hash=FAR_APART[3]) for n in range(6)]
+    assert placed(*chart, *back, distance=1)["chart 3"] == goes("train", "Hats")
 
 
 def test_a_product_is_in_one_split_the_most_held_out_one() -> None:
@@ -159,11 +194,6 @@ def test_an_unstated_split_is_drawn_in_the_asked_proportions_by_product() -> Non
     assert placed(*images, held_out=0.25, seed=1) != outcome
 
 
-def test_categories_that_differ_by_case_alone_are_refused() -> None:
-    with pytest.raises(ValueError, match="Shoes"):
-        placed(image("a", category="Shoes"), image("b", category="shoes"))
-
-
 def test_nothing_is_placed_nowhere() -> None:
     assert placed() == {}
 
@@ -201,7 +231,7 @@ def test_no_two_splits_share_a_product_or_a_picture(rows: list[dict]) -> None:
     used = [
         (one, outcome[one.image.image_id].split)
         for one in images
-        if isinstance(outcome[one.image.image_id], Placement) and not one.low_info
+        if isinstance(outcome[one.image.image_id], Placement) and outcome[one.image.image_id].split != UNTRAINED
     ]
     for one, split in used:
         for other, other_split in used:
@@ -211,7 +241,7 @@ def test_no_two_splits_share_a_product_or_a_picture(rows: list[dict]) -> None:
 
 
 @given(SHOPS)
-def test_every_picture_of_a_product_is_kept_and_no_picture_is_lost_without_contradiction(rows: list[dict]) -> None:
+def test_every_picture_of_a_product_is_kept_and_no_picture_is_lost(rows: list[dict]) -> None:
     images = shop(rows)
     outcome = placed(*images)
     for picture in {one.image.picture for one in images}:
@@ -219,8 +249,7 @@ def test_every_picture_of_a_product_is_kept_and_no_picture_is_lost_without_contr
         kept = [one for one in copies if isinstance(outcome[one.image_id], Placement)]
         named = {one.product_id for one in copies if not one.is_own_product}
         assert named <= {one.product_id for one in kept}
-        unnamed = {one.category for one in copies if one.is_own_product} - {""}
-        assert kept or len(unnamed) > 1
+        assert kept
 
 
 def test_products_of_different_categories_that_share_a_picture_keep_it_and_learn_nothing_from_it() -> None:
@@ -229,13 +258,17 @@ def test_products_of_different_categories_that_share_a_picture_keep_it_and_learn
         image("b", product_id="skirt", category="Skirts", content="outfit"),
         image("c", product_id="skirt", category="Skirts"),
     )
-    assert outcome == {"a": Placement("train", ""), "b": Placement("train", ""), "c": Placement("train", "Skirts")}
+    assert outcome == {
+        "a": Placement("train", "", ("Shirts",)),
+        "b": Placement("train", "", ("Skirts",)),
+        "c": goes("train", "Skirts"),
+    }
 
 
 def test_one_file_of_many_variants_is_an_image_of_each() -> None:
     variants = [image("shirt.jpg", product_id=f"size-{size}", sha256=digest("shirt.jpg")) for size in "SML"]
     outcomes = placed_whole(*variants).outcomes
-    assert [outcomes[one.image.stated_as] for one in variants] == [Placement("train", "")] * 3
+    assert [outcomes[one.image.stated_as] for one in variants] == [goes("train")] * 3
 
 
 def test_one_file_under_two_names_of_a_product_is_one_image() -> None:
@@ -243,7 +276,7 @@ def test_one_file_under_two_names_of_a_product_is_one_image() -> None:
         image("a", product_id="p", sha256=digest("x"), content="x"),
         image("b", product_id="p", sha256=digest("x"), content="x"),
     )
-    assert outcome == {"a": Placement("train", ""), "b": SetAside(Reason.DUPLICATE_IMAGE, "the same picture as a of p")}
+    assert outcome == {"a": goes("train"), "b": SetAside(Reason.DUPLICATE_IMAGE, "the same picture as a of p")}
 
 
 def test_known_products_never_move_and_pictures_left_across_splits_are_counted_and_named() -> None:
@@ -257,10 +290,10 @@ def test_known_products_never_move_and_pictures_left_across_splits_are_counted_a
     whole = placed_whole(*images, distance=1, known=known)
     splits = [whole.outcomes[one.image.stated_as] for one in images]
     assert splits == [
-        Placement("train", ""),
-        Placement("test", "", seen_in="train"),
-        Placement("test", ""),
-        Placement("test", "", seen_in="train"),
+        goes("train"),
+        goes("test", seen_in="train"),
+        goes("test"),
+        goes("test", seen_in="train"),
     ]
     assert whole.groups == known | {"new": Group("asked", "test")}
     assert whole.pairs_across_splits == 2, "a with b, and a with d"
@@ -271,10 +304,10 @@ def test_what_takes_the_place_of_a_known_held_out_picture_is_held_out_too() -> N
     old = image("x", span="2026-01-01", content="p", perceptual_hash=7, split="")
     newer = image("y", span="2026-01-02", content="p", perceptual_hash=7, split="")
     product = image("z", product_id="P", content="p", perceptual_hash=7, split="")
-    assert placed(old, newer, known=known)["y"] == Placement("test", "")
+    assert placed(old, newer, known=known)["y"] == goes("test")
     assert placed(old, product, known=known) == {
         "x": SetAside(Reason.DUPLICATE_IMAGE, "the same picture as z of P"),
-        "z": Placement("test", ""),
+        "z": goes("test"),
     }
 
 
@@ -293,27 +326,30 @@ def test_a_second_day_moves_nothing_of_the_first(first: list[dict], second: list
 
 
 def belong_together(one: DecodedImage, other: DecodedImage, distance: int) -> bool:
-    """Whether two images must be placed together: one product, one picture, or nearly the same one."""
+    """Whether two images must be placed together: one product, or nearly the same picture."""
     alike = (one.perceptual_hash ^ other.perceptual_hash).bit_count() <= distance
     nearly = alike and not one.low_info and not other.low_info
-    return one.image.product_id == other.image.product_id or one.image.picture == other.image.picture or nearly
+    return one.image.product_id == other.image.product_id or nearly
 
 
 @st.composite
 def small_catalogs(draw):
     few_hashes = st.sampled_from([0b0, 0b1, 0b111, *FAR_APART[3:6]])
-    return [
-        image(
-            f"{number}.jpg",
-            product_id=draw(st.sampled_from(["", "p", "q", "r"])),
-            perceptual_hash=draw(few_hashes),
-            low_info=draw(st.booleans()),
-            content=draw(st.sampled_from(["x", "y", f"own {number}"])),
-            category=draw(st.sampled_from(["", "Bags", "Shoes", "Shoes > Boots"])),
-            split=draw(st.sampled_from(["", "train", "test"])),
+    images = []
+    for number in range(draw(st.integers(1, 8))):
+        perceptual_hash, low_info = draw(few_hashes), draw(st.booleans())
+        images.append(
+            image(
+                f"{number}.jpg",
+                product_id=draw(st.sampled_from(["", "p", "q", "r"])),
+                perceptual_hash=perceptual_hash,
+                low_info=low_info,
+                content=f"{draw(st.sampled_from('xy'))} {perceptual_hash} {low_info}",  # one picture has one hash
+                category=draw(st.sampled_from(["", "Bags", "Shoes", "Shoes > Boots"])),
+                split=draw(st.sampled_from(["", "train", "test"])),
+            )
         )
-        for number in range(draw(st.integers(1, 8)))
-    ]
+    return images
 
 
 @given(small_catalogs(), st.integers(0, 2))
@@ -326,7 +362,7 @@ def test_a_catalogue_placed_in_parts_that_nothing_ties_is_placed_as_a_whole(imag
         if belong_together(one, other, distance)
     ]
     root = tied(pairs)
-    options = {"distance": distance, "held_out": 0.3}
+    options = {"distance": distance, "held_out": 0.3, "shared": shared_by_many(images, distance)}
     in_parts = [
         placed_whole(*(one for one in images if root[one.image.product_id] == part), **options)
         for part in {root[product] for product in products}

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookalike.catalog.splits import Group, Shown, assign_groups, near_hashes
+from lookalike.catalog.splits import (
+    Group,
+    Shown,
+    SplitRule,
+    assign_groups,
+    extreme_positions,
+    near_hashes,
+    split_rule,
+)
 
 ALL_BITS = (1 << 64) - 1
 
@@ -163,3 +171,41 @@ def test_no_product_and_no_near_duplicate_is_ever_in_two_splits(images, seed):
     for i, j in combinations(range(len(hashes)), 2):
         if products[i] == products[j] or bin(hashes[i] ^ hashes[j]).count("1") <= 3:
             assert groups[products[i]] == groups[products[j]]
+
+
+def test_extreme_positions_of_parts_are_those_of_the_whole():
+    positions = [0.5, 0.1, 0.9, 0.3, 0.7]
+    whole = extreme_positions([[one] for one in positions])
+    assert whole == (0.1, 0.3, 0.5, 0.9)
+    assert extreme_positions([extreme_positions([positions[:3]]), extreme_positions([positions[3:]])]) == whole
+
+
+@pytest.mark.parametrize(
+    ("positions", "splits"),
+    [
+        ([0.9], ["train"]),
+        ([0.05], ["test"]),
+        ([0.8, 0.9], ["test", "train"]),
+        ([0.01, 0.02], ["test", "train"]),
+        ([0.7, 0.8, 0.9], ["test", "eval", "train"]),
+        ([0.05, 0.8, 0.9], ["test", "eval", "train"]),
+        ([0.01, 0.02, 0.03], ["test", "test", "train"]),
+        ([0.01, 0.02, 0.5, 0.9], ["test", "test", "eval", "train"]),
+        ([0.05, 0.15, 0.5, 0.9], ["test", "eval", "train", "train"]),
+    ],
+)
+def test_a_class_of_two_groups_or_more_is_tested_and_trained_on(positions, splits):
+    rule = split_rule(extreme_positions([[one] for one in positions]), eval_fraction=0.1, test_fraction=0.1)
+    assert [rule.split(one) for one in positions] == splits
+
+
+def test_a_split_that_is_not_wanted_is_not_made_sure_of():
+    rule = split_rule((0.7, 0.8, 0.9), eval_fraction=0.0, test_fraction=0.0)
+    assert {rule.split(one) for one in (0.7, 0.8, 0.9)} == {"train"}
+
+
+def test_a_group_of_several_classes_goes_to_the_most_held_out_of_their_splits():
+    shown = [Shown("p", "", None, "a"), Shown("p", "", None, "b")]
+    rules = {"a": SplitRule(0.0, 1.0), "b": SplitRule(0.0, 0.0)}
+    groups = assign_groups(shown, {}, known={}, eval_fraction=0.1, test_fraction=0.1, seed=1, rules=rules)
+    assert groups == {"p": Group("p", "eval")}

@@ -34,6 +34,9 @@ class FakeRun:
     def artifact_uri(self, type_name: str) -> str:
         return str(self.candidate)
 
+    def artifact_property(self, type_name: str, name: str) -> str:
+        return "{}"
+
 
 class Pipelines:
     """Takes pipelines instead of the runner.

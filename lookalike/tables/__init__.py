@@ -1,0 +1,1 @@
+"""Tables of rows and cells, whichever program wrote them."""

@@ -1,0 +1,84 @@
+"""Parquet: one file, or a folder of parts as Spark writes it, read in batches whatever the row groups are."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyarrow_hotfix
+
+from lookalike.tables.table import Header, Row, Table, TableError
+
+# pyarrow 10 unpickles the type of a column, so that opening a stranger's file runs its code (CVE-2023-47248).
+pyarrow_hotfix.install()
+
+_BATCH_ROWS = 1024
+_PICTURE_BATCH_ROWS = 16  # where rows carry the pictures themselves
+_PAGE_BYTES = 1024 * 1024  # read ahead of a column; without a bound it is all of a row group
+_PART = "*.parquet"
+
+
+def open_parquet(path: Path, header: Header) -> Table:
+    """A file, or a folder of them with the same columns. Raises TableError."""
+    parts = [path]
+    if path.is_dir():
+        parts = sorted(part for part in path.rglob(_PART) if not part.name.startswith(("_", ".")))
+        if not parts:
+            raise TableError(f"a folder of Parquet parts must hold files {_PART}, got none in {path}")
+    names = _open(parts[0]).schema_arrow.names
+    columns = header.columns(names, path)
+    return Table(
+        _rows(parts, header),
+        f"{len(parts)} parts" if path.is_dir() else "",
+        {name for name, column in zip(names, columns, strict=True) if not column},
+    )
+
+
+def _rows(parts: Sequence[Path], header: Header) -> Iterator[Row]:
+    number = 0
+    for part in parts:
+        with _open(part) as file:
+            names = file.schema_arrow.names
+            wanted = {name: column for name, column in zip(names, header.columns(names, part), strict=True) if column}
+            carries = any(_carries_bytes(file.schema_arrow.field(name).type) for name in wanted)
+            for batch in file.iter_batches(_PICTURE_BATCH_ROWS if carries else _BATCH_ROWS, columns=list(wanted)):
+                for row in range(batch.num_rows):
+                    number += 1
+                    yield _row(number, batch, wanted, row)
+
+
+def _carries_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return any(_carries_bytes(kind[index].type) for index in range(kind.num_fields))
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _row(number: int, batch: pa.RecordBatch, wanted: dict[str, str], row: int) -> Row:
+    cells: dict[str, Any] = {}
+    for name, values in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            cells[wanted[name]] = _as_python(values[row])
+        except (ValueError, OverflowError, LookupError):  # no UTF-8, no year of Python's, no zone that it knows
+            return Row(number, fault=f"{name[:40]} must be UTF-8 text or a number, got what cannot be read")
+    return Row(number, cells)
+
+
+def _as_python(value: pa.Scalar) -> Any:
+    plain = value.as_py()
+    if plain is not None and (pa.types.is_float32(value.type) or pa.types.is_float16(value.type)):
+        # 19.9 in a narrow column would come back as 19.899999618530273: the shortest text is what was meant.
+        return float(str(value.type.to_pandas_dtype()(plain)))
+    return plain
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path, buffer_size=_PAGE_BYTES)
+    except (pa.ArrowException, UnicodeDecodeError):
+        raise
+    except (RuntimeError, ValueError) as error:  # pyarrow_hotfix's, of a pickle and of what only claims to be one
+        raise TableError(
+            f"the columns of {path} must be of plain types, got one whose type is a pickle: loading it could run code; "
+            "write the file without Python extension types"
+        ) from error
