@@ -19,6 +19,7 @@ from components.index_builder import IndexBuilder
 from components.index_evaluator import IndexEvaluator
 from components.infra_check import InfraCheck
 from components.open_review import OpenReview
+from components.readiness import Readiness
 from components.release_pruner import ReleasePruner
 from components.release_pusher import ReleasePusher
 from components.retrieval_evaluator import RetrievalEvaluator
@@ -87,6 +88,8 @@ def create_training_pipeline(
         schema=schema.outputs["schema"],
         settings=_json(settings.schema),
     )
+    readiness = Readiness(examples=examples)
+    readiness.add_upstream_node(gate)
     transform = Transform(
         examples=examples,
         schema=schema.outputs["schema"],
@@ -99,7 +102,7 @@ def create_training_pipeline(
             "source_digest": source_digest("transform.preprocessing"),
         },
     )
-    transform.add_upstream_node(gate)
+    transform.add_upstream_node(readiness)
     trainer = Trainer(
         run_fn="trainer.run.run_fn",
         examples=examples,
@@ -150,6 +153,7 @@ def create_training_pipeline(
             statistics,
             schema,
             gate,
+            readiness,
             transform,
             trainer,
             evaluator,

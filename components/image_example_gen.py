@@ -44,7 +44,8 @@ from lookalike.catalog.notes import merged as merged_notes
 from lookalike.catalog.placement import DecodedImage, Placement, place
 from lookalike.catalog.product import SPLITS, CatalogImage
 from lookalike.catalog.rows import in_categories
-from lookalike.catalog.sources import Options, Part, kept_in, merge_product, parts_of, read_part
+from lookalike.catalog.shared_pictures import SAYS_NOTHING
+from lookalike.catalog.sources import Part, kept_in, merge_product, parts_of, read_part
 from lookalike.catalog.splits import SplitRule
 from lookalike.catalog.taxonomy import Taxonomy
 from lookalike.configs.settings import IngestSettings
@@ -54,7 +55,6 @@ from lookalike.storage.folder import joined
 log = logging.getLogger(__name__)
 
 IMAGES_PER_SHARD = 1000
-SAYS_NOTHING = "pictures that many products share can be found, and are not learnt from"
 NEAR_ACROSS = "near-duplicate pictures lie across splits, and their queries are not measured"
 
 WORK = "work"
@@ -154,12 +154,12 @@ def _ingest(
     read = (
         pipeline
         | "Parts" >> beam.Create(parts)
-        | "Read rows" >> beam.FlatMap(_read_rows, work, Options.of(limits)).with_outputs("dead", "notes", main="rows")
+        | "Read rows" >> beam.FlatMap(_read_rows, work, limits).with_outputs("dead", "notes", main="rows")
     )
     merged = (
         read.rows
         | "By product" >> beam.GroupByKey()
-        | "Merge rows" >> beam.FlatMap(_merge_rows).with_outputs("dead", "counted", main="rows")
+        | "Merge rows" >> beam.FlatMap(_merge_rows).with_outputs("dead", "notes", "counted", main="rows")
     )
     dead_rows = (read.dead, merged.dead) | "Dead rows" >> beam.Flatten()
     tally = (
@@ -187,7 +187,7 @@ def _ingest(
         | "Kept" >> beam.Map(_write_kept, AsSingleton(taxonomy), work)
     )
     _ = (
-        (read.notes, placed.notes)
+        (read.notes, merged.notes, placed.notes)
         | "Notes" >> beam.Flatten()
         | "All notes" >> beam.CombineGlobally(merged_notes).without_defaults()
         | "Keep notes" >> beam.Map(lambda notes: _write(work, _NOTES, json.dumps(notes.to_document()).encode()))
@@ -215,11 +215,11 @@ def _ingest(
     )
 
 
-def _read_rows(part: Part, work: str, options: Options) -> Iterator[Any]:
+def _read_rows(part: Part, work: str, settings: IngestSettings) -> Iterator[Any]:
     """Rows by product with their place in time, dead letters, and notes."""
     notes = Notes()
     with _refusing(work):
-        for number, found in enumerate(read_part(part, options, kept_in(joined(work, _CARRIED)))):
+        for number, found in enumerate(read_part(part, settings, kept_in(joined(work, _CARRIED)))):
             match found:
                 case DeadLetter():
                     yield TaggedOutput("dead", found)
@@ -232,15 +232,20 @@ def _read_rows(part: Part, work: str, options: Options) -> Iterator[Any]:
 
 def _merge_rows(product: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
     oldest_first = sorted(map(unpacked, product[1]), key=lambda stated: stated[:2])
-    rows, superseded = merge_product([row for _, _, row in oldest_first])
+    rows, told = merge_product([row for _, _, row in oldest_first])
     yield packed(rows)
     for row in rows:
         yield TaggedOutput("counted", ("category", row.category))
         yield TaggedOutput("counted", ("domain", row.domain))
         for category in row.categories:
             yield TaggedOutput("counted", ("listed", category))
-    for letter in superseded:
-        yield TaggedOutput("dead", letter)
+    for one in told:
+        if isinstance(one, Note):
+            notes = Notes()
+            notes.add(one)
+            yield TaggedOutput("notes", notes)
+        else:
+            yield TaggedOutput("dead", one)
 
 
 class _Tally(beam.CombineFn):

@@ -35,6 +35,11 @@ class ImageSet:
     product_ids: npt.NDArray[np.int64]
     table: RetrievalTable
 
+    def first(self, limit: int) -> "ImageSet":
+        """At most so many of them."""
+        table = self.table.select(np.arange(min(limit, len(self.table))))
+        return ImageSet(self.pixels[:limit], self.label_ids[:limit], self.product_ids[:limit], table)
+
     def sha256(self) -> str:
         """Of all that it holds."""
         digest = hashlib.sha256(self.pixels.data)

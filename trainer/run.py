@@ -1,5 +1,6 @@
 """The Trainer's run_fn: read the examples, train, keep the best epoch, export."""
 
+import functools
 import hashlib
 import json
 import logging
@@ -80,10 +81,11 @@ def fit(
 
     Raises TrainingDivergedError: at the first loss that is NaN or infinite.
     """
-    best = BestEpoch(lambda: validation_recall_at_1(model, validation), checkpoints.directory, settings.patience)
+    measured = functools.partial(validation_recall_at_1, model, validation, training)
+    best = BestEpoch(measured, checkpoints.directory, settings.patience)
     if not best.is_over(settings.epochs):
         # Measured before training too: validation images that cannot be measured are told now, not an epoch later.
-        log.info("untrained: recall@1 %.3f", validation_recall_at_1(model, validation))
+        log.info("untrained: recall@1 %.3f", measured())
         _train(model, training, settings, best, checkpoints, tensorboard_dir)
     best.restore_best(model)
     log.info("best epoch %d of %d: recall@1 %.3f", best.best_epoch + 1, len(best.history), max(best.history))

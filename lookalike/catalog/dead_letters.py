@@ -1,7 +1,6 @@
 """What could not be used and why: reason codes, records, and the thresholds that stop a run."""
 
 import json
-import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -12,10 +11,7 @@ from lookalike.catalog.product import CatalogImage
 from lookalike.errors import EXIT_BAD_DATA, UserError
 
 MAX_DETAIL_CHARS = 200
-WARN_RATIO = 0.005
 MIN_LOST = 2
-
-log = logging.getLogger(__name__)
 
 
 class Reason(str, Enum):
@@ -109,7 +105,7 @@ def check_dead_letter_thresholds(
     max_ratio: float = 0.02,
     max_category_ratio: float = 0.05,
 ) -> None:
-    """Stop the run when too much of the source is unusable; log a warning above 0.5 %.
+    """Stop the run when too much of the source is unusable.
 
     total_by_category: rows that came in, dead ones included; '' counts the unlabelled.
 
@@ -130,8 +126,6 @@ def check_dead_letter_thresholds(
         problems.insert(0, _ratio_text("the source", lost_overall, total, max_ratio))
     if problems:
         raise DataError("too many images are unusable: " + "; ".join(problems))
-    if lost_overall > WARN_RATIO * total:
-        log.warning("%s", _ratio_text("the source", lost_overall, total, WARN_RATIO))
 
 
 def _exceeds(lost: int, total: int, limit: float) -> bool:

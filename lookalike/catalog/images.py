@@ -28,7 +28,7 @@ from lookalike.storage.address import is_remote, open_folder
 ANIMATED = "ANIMATED"
 LOW_INFO = "LOW_INFO"
 
-_RECIPE = 1  # raised whenever `canonicalise` comes to give other pixels or bytes for the same file
+_RECIPE = 2  # raised whenever `canonicalise` comes to give other pixels or bytes for the same file
 _JPEG_QUALITY = 95
 _LOW_INFO_STD = 2.0
 _HASH_SIDE_PX, _HASH_FREQUENCIES = 32, 8
@@ -38,7 +38,9 @@ _COSINES = np.cos(np.pi / _HASH_SIDE_PX * np.outer(np.arange(_HASH_FREQUENCIES),
 # Decoding a JPEG at 1/2, 1/4 or 1/8 scale is several times faster; with at least this much left to reduce,
 # the Lanczos filter that follows hides the difference.
 _DRAFT_MARGIN = 2.0
-_WHITE = (255, 255, 255)
+_WHITE, _GREY = (255, 255, 255), (160, 160, 160)
+# A cut-out is pale when nearly all that shows of it is within these levels of white, as mugs, plates and shirts are.
+_PALE_LEVELS, _PALE_SHARE, _PALE_SIDE_PX = 24, 0.9, 32
 # What begins and ends a JPEG's scans. In entropy-coded data FF is followed by 00 or a restart marker (T.81, B.1.1.5).
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
@@ -46,6 +48,7 @@ _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _SCANS_OF_OTHER_FORMATS = 5
 _WEBP_BYTES_PER_PIXEL = 12  # libwebp's two canvases, and Pillow's picture
 
+_SIGNATURE_BYTES = 32
 _SIGNATURES = {
     "JPEG": rb"\xff\xd8\xff",
     "PNG": rb"\x89PNG\r\n\x1a\n",
@@ -181,9 +184,9 @@ def canonicalise(
 ) -> CanonicalImage:
     """Check and decode an image file, and encode it the one way that the catalogue stores.
 
-    Turned upright by EXIF, cropped (fractions of the upright image), alpha flattened on white, 16-bit grey
-    scaled by >> 8, reduced so that the longest side is at most longest_side_px (never enlarged). The same
-    input gives the same bytes.
+    Turned upright by EXIF, cropped (fractions of the upright image), alpha flattened on white (and what is white itself
+    on grey), 16-bit grey scaled by >> 8, reduced so that the longest side is at most longest_side_px (never enlarged).
+    The same input gives the same bytes.
 
     Raises ImageRejected with the reason of the dead letter; ValueError when crop or size make no sense.
     """
@@ -239,6 +242,25 @@ def _accepted_format(data: bytes, formats: tuple[str, ...]) -> str:
     if found not in formats:
         raise ImageRejected(Reason.UNSUPPORTED_FORMAT, f"{expected}, got {found}")
     return found
+
+
+def check_first_bytes(uri: str, limits: ImageLimits = ImageLimits()) -> None:
+    """What can be told of an image file without reading it: that it is there, not empty, and of an accepted format.
+
+    Raises ImageRejected.
+    """
+    try:
+        start = _read_start(uri)
+    except OSError as error:
+        raise ImageRejected(Reason.MISSING_FILE, in_words(error)) from error
+    if not start:
+        raise ImageRejected(Reason.EMPTY, "expected an image, got 0 bytes")
+    _accepted_format(start, limits.formats)
+
+
+def _read_start(uri: str) -> bytes:
+    parent, _, name = uri.rpartition("/")
+    return open_folder(parent or "/").read(name, max_bytes=_SIGNATURE_BYTES)
 
 
 def looks_like_an_image(data: bytes) -> bool:
@@ -373,9 +395,17 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")  # converting to the same mode would copy
     rgba = image if image.mode == "RGBA" else image.convert("RGBA")
-    flattened = Image.new("RGB", image.size, _WHITE)
+    flattened = Image.new("RGB", image.size, _GREY if _is_pale(rgba) else _WHITE)
     flattened.paste(rgba, mask=rgba.getchannel("A"))
     return flattened
+
+
+def _is_pale(rgba: Image.Image) -> bool:
+    """Whether a white background would swallow what is cut out."""
+    small = np.asarray(rgba.resize((_PALE_SIDE_PX, _PALE_SIDE_PX), Image.Resampling.BOX), np.float64)
+    shows = small[..., 3]
+    pale = small[..., :3].min(axis=-1) >= _WHITE[0] - _PALE_LEVELS
+    return bool((shows * pale).sum() > _PALE_SHARE * shows.sum()) and bool((shows < _WHITE[0]).any())
 
 
 def _canonical(rgb: Image.Image, animated: bool) -> CanonicalImage:

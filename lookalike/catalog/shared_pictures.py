@@ -5,6 +5,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
+SAYS_NOTHING = "pictures that many products share can be found, and are not learnt from"
+"""How they are told."""
+
 # Fewer may be one thing in several sizes, or what one outfit is made of.
 MANY_PRODUCTS = 5
 # Variants of one thing have one set of other pictures; products that have a chart in common have each its own.
@@ -39,7 +42,7 @@ def says_nothing(sharers: Collection[Sharer]) -> bool:
 
 
 def shared_hashes(sharers: Mapping[int, Collection[Sharer]], near: Iterable[tuple[int, int]]) -> set[int]:
-    """The hashes of pictures that say nothing.
+    """Pictures that say nothing: many products show them or near ones; and what is near to one of these.
 
     sharers: by perceptual hash.   near: pairs of hashes of nearly the same picture.
     """
@@ -47,8 +50,9 @@ def shared_hashes(sharers: Mapping[int, Collection[Sharer]], near: Iterable[tupl
     for one, other in near:
         alike[one].add(other)
         alike[other].add(one)
-    return {
+    shared = {
         value
         for value in sharers
         if says_nothing({who for other in (value, *alike[value]) for who in sharers.get(other, ())})
     }
+    return shared.union(*(alike[value] for value in shared))

@@ -15,7 +15,7 @@ from datetime import date
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from lookalike.catalog.account import Account, Kept, account_of
 from lookalike.catalog.class_folders import images_in, is_system
@@ -27,6 +27,7 @@ from lookalike.catalog.product import FIELDS, CatalogImage, Kind
 from lookalike.catalog.rows import Found, Keep, Reading, dead_row, in_categories, read_row
 from lookalike.catalog.taxonomy import SEPARATOR, CategoryId, rename_category
 from lookalike.catalog.written import Conventions, conventions_of
+from lookalike.configs.settings import IngestSettings
 from lookalike.errors import in_words
 from lookalike.storage.address import is_remote, open_folder
 from lookalike.storage.folder import Folder, joined
@@ -38,41 +39,7 @@ _MANIFEST = "manifest"  # the table of this name goes before others beside it
 _SURVEYED_ROWS = 10_000  # from which conventions are inferred
 
 
-class Stated(Protocol):
-    """What `IngestSettings` says of reading."""
-
-    @property
-    def columns(self) -> Sequence[str]:
-        """`theirs=ours` each."""
-
-    @property
-    def variants(self) -> str:
-        """`merge` or `separate`."""
-
-    @property
-    def category_separator(self) -> str:
-        """Between levels; '' is inferred."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a shop says of how its data are to be read.
-
-    columns: its own names → our columns.
-    merges_variants: what has one `item_group_id` is one product.
-    level_separator: between the levels of a category; '' is inferred.
-    """
-
-    columns: Mapping[str, str] = field(default_factory=dict)
-    merges_variants: bool = False
-    level_separator: str = ""
-
-    @classmethod
-    def of(cls, settings: "Stated") -> "Options":
-        """From the words of the settings."""
-        pairs = (one.rpartition("=") for one in settings.columns)
-        columns = {theirs.strip(): ours.strip() for theirs, _, ours in pairs}
-        return cls(columns, settings.variants == "merge", settings.category_separator)
+AS_USUAL = IngestSettings()
 
 
 @dataclass(frozen=True)
@@ -121,7 +88,7 @@ def open_source(
     source: str,
     *,
     window_spans: int,
-    options: Options = Options(),
+    settings: IngestSettings = AS_USUAL,
     renamed: Mapping[CategoryId, CategoryId] | None = None,
     keep: Keep = not_kept,
 ) -> Source:
@@ -134,7 +101,7 @@ def open_source(
         folder are unlabelled;
       - a folder of span=YYYY-MM-DD folders, each one of the two above: the newest window_spans are read.
 
-    options: what the shop says of its data.
+    settings: what the shop says of its data.
     renamed: old → new ids of categories that have moved; what lies below them moves along.
     keep: what becomes of pictures that rows carry.
 
@@ -146,23 +113,36 @@ def open_source(
     cannot be read at all; ValueError when window_spans is below 1.
     """
     parts = parts_of(source, window_spans)
+    read = _Sorted()
+    for part in parts:
+        read.add_all(read_part(part, settings, keep))
     products: defaultdict[str, list[CatalogImage]] = defaultdict(list)
-    rows: list[CatalogImage] = []
-    dead: list[DeadLetter] = []
-    notes = Notes()
-    for found in chain.from_iterable(read_part(part, options, keep) for part in parts):
-        match found:
-            case DeadLetter():
-                dead.append(found)
-            case Note():
-                notes.add(found)
-            case _:
-                products[found.product_id].append(_renamed(found, renamed or {}))
+    for row in read.rows:
+        products[row.product_id].append(_renamed(row, renamed or {}))
+    merged = _Sorted(dead=read.dead, notes=read.notes)
     for stated in products.values():
-        kept, superseded = merge_product(stated)
-        rows += kept
-        dead += superseded
-    return Source(sorted(rows, key=lambda row: row.stated_as), dead, [part.span for part in parts if part.span], notes)
+        merged.add_all(chain.from_iterable(merge_product(stated)))
+    rows = sorted(merged.rows, key=lambda row: row.stated_as)
+    return Source(rows, merged.dead, [part.span for part in parts if part.span], merged.notes)
+
+
+@dataclass
+class _Sorted:
+    """What was found, by its kind."""
+
+    rows: list[CatalogImage] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+    notes: Notes = field(default_factory=Notes)
+
+    def add_all(self, many: Iterable[Found]) -> None:
+        for found in many:
+            match found:
+                case DeadLetter():
+                    self.dead.append(found)
+                case Note():
+                    self.notes.add(found)
+                case _:
+                    self.rows.append(found)
 
 
 def account_of_rows(source: Source) -> Account:
@@ -184,10 +164,10 @@ def parts_of(source: str, window_spans: int) -> list[Part]:
     return [Part(str(location), span) for span, location in _locations(path, window_spans)]
 
 
-def read_part(part: Part, options: Options = Options(), keep: Keep = not_kept) -> Iterator[Found]:
+def read_part(part: Part, settings: IngestSettings = AS_USUAL, keep: Keep = not_kept) -> Iterator[Found]:
     """Every row of a part, one in memory at a time. Raises DataError, at the end where no row was usable."""
     num_rows, num_dead, first, notes = 0, 0, "", Notes()
-    for found in _rows(part, options, keep):
+    for found in _rows(part, settings, keep):
         if isinstance(found, DeadLetter):
             num_dead, first = num_dead + 1, first or found.detail
         elif isinstance(found, Note):
@@ -204,22 +184,28 @@ def read_part(part: Part, options: Options = Options(), keep: Keep = not_kept) -
         )
 
 
-def _rows(part: Part, options: Options, keep: Keep) -> Iterator[Found]:
+def _rows(part: Part, settings: IngestSettings, keep: Keep) -> Iterator[Found]:
     try:
-        yield from (_remote_rows if _is_remote(part.address) else _local_rows)(part, options, keep)
+        yield from (_remote_rows if _is_remote(part.address) else _local_rows)(part, settings, keep)
     except TableError as error:
         raise DataError(str(error)) from error
 
 
-def merge_product(rows: Sequence[CatalogImage]) -> tuple[list[CatalogImage], list[DeadLetter]]:
-    """What the rows of one product come to; they are given oldest first.
+def merge_product(rows: Sequence[CatalogImage]) -> tuple[list[CatalogImage], list[DeadLetter | Note]]:
+    """What the rows of one product come to, and what is told of it; they are given oldest first.
 
     Every image carries the facts of the whole product: what the newest row that states a fact says. Its categories are
     all that its newest span with any states, the first one first. An image that comes twice keeps its newest row; the
     others are dead letters.
     """
-    facts = _facts(rows) if len(rows) > 1 else {}
-    return _keep_newest(replace(row, **facts) for row in rows)
+    if len(rows) == 1:
+        return list(rows), []
+    facts = _facts(rows)
+    kept, told = _keep_newest(replace(row, **facts) for row in rows)
+    newest = {facts["category"], *facts["other_categories"]}
+    if any(set(row.categories) - newest for row in rows):
+        told.append(Note("categories of earlier days gave way to those of the newest", rows[0].product_id))
+    return kept, told
 
 
 def _locations(path: Path, window_spans: int) -> list[tuple[str, Path]]:
@@ -270,10 +256,10 @@ def _facts(rows: Sequence[CatalogImage]) -> dict[str, Any]:
     return facts | {"category": first, "other_categories": tuple(others)}
 
 
-def _keep_newest(rows: Iterable[CatalogImage]) -> tuple[list[CatalogImage], list[DeadLetter]]:
+def _keep_newest(rows: Iterable[CatalogImage]) -> tuple[list[CatalogImage], list[DeadLetter | Note]]:
     """One row for each image of a product, the last that comes; the others as dead letters."""
     newest: dict[tuple[str, str, tuple[float, ...]], CatalogImage] = {}
-    dead: list[DeadLetter] = []
+    dead: list[DeadLetter | Note] = []
     for row in rows:
         if (older := newest.get(row.stated_as)) is not None:
             where = f"span {row.span}" if row.span else "a later row"
@@ -287,20 +273,20 @@ def _keep_newest(rows: Iterable[CatalogImage]) -> tuple[list[CatalogImage], list
 # Local
 
 
-def _local_rows(part: Part, options: Options, keep: Keep) -> Iterator[Found]:
+def _local_rows(part: Part, settings: IngestSettings, keep: Keep) -> Iterator[Found]:
     location = Path(part.address)
     is_folder = location.is_dir() and not is_table(location.name)
     root = (location if is_folder else location.parent).resolve()
     folder = open_folder(str(root))
-    reading = Reading(Files(folder, exact_local(root)).locate, keep, part.span)
+    reading = _reading(Files(folder, exact_local(root)), part, settings, keep)
     if not is_folder:
-        yield from _table_rows(location, location.name, reading, options)
+        yield from _table_rows(location, location.name, reading, settings)
         return
     _refuse_links_out(location, root)
-    table, notes = _table_among(folder.children(), str(root), partial(_has_images, root, options))
+    table, notes = _table_among(folder.children(), str(root), partial(_has_images, root, settings))
     yield from notes
     if table:
-        yield from _table_rows(root / table, table, reading, options)
+        yield from _table_rows(root / table, table, reading, settings)
     else:
         yield from _class_rows(folder, root, reading)
 
@@ -311,8 +297,8 @@ def _refuse_links_out(folder: Path, root: Path) -> None:
             raise DataError(f"a table must lie inside its folder, got a symbolic link out of it: {path}")
 
 
-def _has_images(root: Path, options: Options, name: str) -> bool:
-    return _is_usable(root / name, options)
+def _has_images(root: Path, settings: IngestSettings, name: str) -> bool:
+    return _is_usable(root / name, settings)
 
 
 # Object stores
@@ -337,29 +323,29 @@ def _remote_parts(source: str, window_spans: int) -> list[Part]:
     return [Part(address, span) for span, address in spans[-window_spans:]] or [Part(source, "")]
 
 
-def _remote_rows(part: Part, options: Options, keep: Keep) -> Iterator[Found]:
+def _remote_rows(part: Part, settings: IngestSettings, keep: Keep) -> Iterator[Found]:
     with _told(part.address), tempfile.TemporaryDirectory() as directory:
         copies = Path(directory)
         parent, _, name = part.address.rpartition("/")
         folder = open_folder(parent if is_table(name) else part.address)
-        reading = Reading(Files(folder, exact_remote(folder)).locate, keep, part.span)
+        reading = _reading(Files(folder, exact_remote(folder)), part, settings, keep)
         if not is_table(name):
-            has_images = partial(_has_remote_images, folder, copies, options)
+            has_images = partial(_has_remote_images, folder, copies, settings)
             name, notes = _table_among(folder.children(), part.address, has_images)
             yield from notes
         if name:
             _fetch(folder, name, copies)
         try:
             yield from (
-                _table_rows(copies / name, name, reading, options) if name else _class_rows(folder, None, reading)
+                _table_rows(copies / name, name, reading, settings) if name else _class_rows(folder, None, reading)
             )
         except TableError as error:
             raise TableError(str(error).replace(directory, folder.address)) from error
 
 
-def _has_remote_images(folder: Folder, copies: Path, options: Options, name: str) -> bool:
+def _has_remote_images(folder: Folder, copies: Path, settings: IngestSettings, name: str) -> bool:
     _fetch(folder, name, copies)
-    return _is_usable(copies / name, options)
+    return _is_usable(copies / name, settings)
 
 
 def _fetch(folder: Folder, name: str, copies: Path) -> None:
@@ -380,6 +366,10 @@ def _told(address: str) -> Iterator[None]:
 
 
 # Wherever they lie
+
+
+def _reading(files: Files, part: Part, settings: IngestSettings, keep: Keep) -> Reading:
+    return Reading(files.locate, keep, part.span, merges_variants=settings.variants == "merge")
 
 
 def _table_among(children: Iterable[str], address: str, has_images: Callable[[str], bool]) -> tuple[str, list[Note]]:
@@ -409,21 +399,26 @@ def _may_be_table(child: str) -> bool:
     return is_table(name) and not is_system(name) and (name == child or name.lower().endswith(".parquet"))
 
 
-def _is_usable(path: Path, options: Options) -> bool:
+def _is_usable(path: Path, settings: IngestSettings) -> bool:
     try:
-        first = next(iter(open_table(path, _header(options)).rows), None)
+        first = next(iter(open_table(path, _header(settings)).rows), None)
     except TableError:
         return False
     return first is not None and (bool(first.fault) or bool(first.cells.get(IMAGE)))
 
 
-def _header(options: Options) -> Header:
-    return Header(Columns(options.columns).column_of, IMAGE)
+def _header(settings: IngestSettings) -> Header:
+    return Header(Columns(_stated_columns(settings)).column_of, IMAGE)
 
 
-def _table_rows(path: Path, name: str, reading: Reading, options: Options) -> Iterator[Found]:
-    table = open_table(path, _header(options))
-    conventions = _conventions(path, options)
+def _stated_columns(settings: IngestSettings) -> dict[str, str]:
+    """Theirs → ours; each is written theirs=ours."""
+    return {theirs.strip(): ours.strip() for theirs, _, ours in (one.rpartition("=") for one in settings.columns)}
+
+
+def _table_rows(path: Path, name: str, reading: Reading, settings: IngestSettings) -> Iterator[Found]:
+    table = open_table(path, _header(settings))
+    conventions = _conventions(path, settings)
     if assumed := ", ".join(filter(None, [table.assumed, conventions.in_words()])):
         yield Note(f"{name} was read as: {assumed}")
     yield from _found_in(table, name, replace(reading, conventions=conventions))
@@ -431,10 +426,10 @@ def _table_rows(path: Path, name: str, reading: Reading, options: Options) -> It
         yield Note("columns that nobody reads were passed over", f"{name}: {unwanted!a}"[:100])
 
 
-def _conventions(path: Path, options: Options) -> Conventions:
-    surveyed = islice(open_table(path, _header(options)).rows, _SURVEYED_ROWS)
+def _conventions(path: Path, settings: IngestSettings) -> Conventions:
+    surveyed = islice(open_table(path, _header(settings)).rows, _SURVEYED_ROWS)
     inferred = conventions_of(row.cells for row in surveyed)
-    return replace(inferred, levels=options.level_separator) if options.level_separator else inferred
+    return replace(inferred, levels=settings.category_separator) if settings.category_separator else inferred
 
 
 def _found_in(table: Table, name: str, reading: Reading) -> Iterator[Found]:

@@ -55,6 +55,13 @@ def tell_account(document: Mapping[str, Any]) -> None:
         say(escape(f"  {line}"))
 
 
+def tell_readiness(document: Mapping[str, Any]) -> None:
+    """Prints whether a catalogue can be learnt from and measured: a word, and a line for each finding."""
+    say(f"readiness: {document['state']}")
+    for finding in (*document["stops"], *document["warnings"]):
+        say(escape(f"  {finding}"))
+
+
 def tell_next(*commands: Sequence[object]) -> None:
     """Prints the commands that come next, each so that it can be pasted."""
     for number, words in enumerate(commands):

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from lookalike.cli import doctor, pipelines, review, search
+from lookalike.cli import check, doctor, pipelines, review, search
 from lookalike.cli.console import logs_to_console, tell_error
 from lookalike.errors import EXIT_USAGE, SystemRefusedError, UserError
 
 app = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=False)
-for group in (pipelines, search, doctor):
+for group in (check, pipelines, search, doctor):
     app.add_typer(group.group)
 app.add_typer(review.group, name="review")
 

@@ -15,6 +15,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document in
 Preset = Annotated[str, typer.Option("--config", help="A preset: demo, folder or production.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")]
 ROOT = Path("workspace")
+DATA_HELP = (
+    "Class folders; or a table (CSV, TSV, JSON Lines, JSON, Parquet, .xlsx, XML) that names images, or its folder; "
+    "or span=YYYY-MM-DD folders of either. docs/data.md has the columns and limits."
+)
 
 
 def data_option(help_: str) -> Any:

@@ -7,8 +7,28 @@ from typing import Annotated, Any
 
 import typer
 
-from lookalike.cli.console import print_json, say, tell, tell_account, tell_next, tell_rows, watched_nodes
-from lookalike.cli.options import ROOT, AsJson, Overrides, Preset, Root, data_option, need_rooms, open_root, settings_of
+from lookalike.cli.console import (
+    print_json,
+    say,
+    tell,
+    tell_account,
+    tell_next,
+    tell_readiness,
+    tell_rows,
+    watched_nodes,
+)
+from lookalike.cli.options import (
+    DATA_HELP,
+    ROOT,
+    AsJson,
+    Overrides,
+    Preset,
+    Root,
+    data_option,
+    need_rooms,
+    open_root,
+    settings_of,
+)
 from lookalike.errors import EXIT_AWAITING_REVIEW, EXIT_REJECTED
 
 group = typer.Typer()
@@ -36,7 +56,7 @@ def demo(
 
 @group.command()
 def run(
-    data: Annotated[str, data_option("Folder of class folders, or a CSV/JSONL/Parquet manifest.")],
+    data: Annotated[str, data_option(DATA_HELP)],
     config: Preset = "folder",
     set_: Overrides = None,
     root: Root = ROOT,
@@ -47,11 +67,11 @@ def run(
     need_rooms()
     from lookalike.catalog.account import accounted
     from lookalike.catalog.fingerprints import fingerprint
-    from lookalike.catalog.sources import Options, account_of_rows, open_source
+    from lookalike.catalog.sources import account_of_rows, open_source
 
     settings = settings_of(config, set_)
     # Before the half minute that TFX takes to import: what is wrong with the source is told at once.
-    source = open_source(data, window_spans=settings.ingest.window_spans, options=Options.of(settings.ingest))
+    source = open_source(data, window_spans=settings.ingest.window_spans, settings=settings.ingest)
     day = fingerprint(source)
     from lookalike.local.runs import CandidateState, Request, candidate_state, train
     from lookalike.local.workspace import Workspace
@@ -72,9 +92,10 @@ def run(
         "cached": list(training.run.cached),
     }
     if as_json:
-        print_json(told | {"account": training.account, "accuracy": training.accuracy})
+        print_json(told | {name: getattr(training, name) for name in ("account", "readiness", "accuracy")})
     else:
         tell_account(training.account)
+        tell_readiness(training.readiness)
         tell_rows(telling_slices(training.accuracy), as_json, title="Accuracy on held-out images")
         tell(told, as_json, title="Training")
     if state == CandidateState.AWAITING_REVIEW:

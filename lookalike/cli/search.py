@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from lookalike.cli.console import metrics_rows, print_json, say, tell, tell_rows
-from lookalike.cli.options import ROOT, AsJson, Root, data_option, need_rooms, open_root, open_store
+from lookalike.cli.options import DATA_HELP, ROOT, AsJson, Root, data_option, need_rooms, open_root, open_store
 from lookalike.errors import UserError
 
 group = typer.Typer()
@@ -124,7 +124,7 @@ def search(
 
 @group.command()
 def evaluate(
-    data: Annotated[str, data_option("Labelled photos: folder of class folders, or a manifest.")],
+    data: Annotated[str, data_option(f"Labelled photos. {DATA_HELP}")],
     root: Root = ROOT,
     baselines: Annotated[bool, typer.Option("--baselines", help="Also an untrained network and colour alone.")] = False,
     as_json: AsJson = False,

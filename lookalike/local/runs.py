@@ -13,6 +13,7 @@ from tfx.orchestration import metadata
 from components.accuracy import accuracy_by_slice
 from components.artifacts import ACCOUNT
 from components.candidate import CandidateFacts
+from components.verdict import StageVerdict
 from lookalike.configs.settings import Settings, SettingsError, merge
 from lookalike.local.runner import IN_PROCESS, PipelineRun, output_uris, run_pipeline
 from lookalike.local.workspace import Workspace
@@ -35,6 +36,7 @@ from pipeline import TRAINING, Places, create_promotion_pipeline, create_trainin
 OnNode = Callable[[str], None]
 CANDIDATE_TYPE = "components.Candidate"
 CANDIDATES = f"{TRAINING}.OpenReview"  # the node that makes them
+READINESS = f"{TRAINING}.Readiness"
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Training:
     candidate_uri: its artifact.
     accuracy: of the classifier on held-out images, by slice, as `components.accuracy` tells it.
     account: what became of all that was read, as `catalog.account` documents it.
+    readiness: what could be learnt and measured, as `catalog.readiness` documents it.
     run: which nodes worked.
     """
 
@@ -78,6 +81,7 @@ class Training:
     candidate_uri: str
     accuracy: list[dict[str, Any]]
     account: dict[str, Any]
+    readiness: dict[str, Any]
     run: PipelineRun
 
 
@@ -122,8 +126,18 @@ def train(workspace: Workspace, settings: Settings, request: Request, on_node: O
         candidate = CandidateFacts.load(uri)
         if not candidate.refusals:
             workspace.remember(request.config, request.overrides)
-    accuracy = accuracy_by_slice(run.artifact_uri("ModelEvaluation"))
-    return Training(candidate, uri, accuracy, json.loads(run.artifact_property("Examples", ACCOUNT)), run)
+    return Training(
+        candidate,
+        uri,
+        accuracy_by_slice(run.artifact_uri("ModelEvaluation")),
+        json.loads(run.artifact_property("Examples", ACCOUNT)),
+        _readiness(workspace),
+        run,
+    )
+
+
+def _readiness(workspace: Workspace) -> dict[str, Any]:
+    return StageVerdict.load(output_uris(workspace.metadata, READINESS)[0]).facts
 
 
 def _check_name(submitted_by: str) -> None:

@@ -15,6 +15,7 @@ TRAINING_NODES = {
     "CatalogStatisticsGen",
     "CatalogSchemaGen",
     "SchemaGate",
+    "Readiness",
     "Transform",
     "Trainer",
     "Evaluator",

@@ -38,6 +38,7 @@ TRAINING = {
     "CatalogStatisticsGen": "components.catalog_statistics_gen.CatalogStatisticsGen_Executor",
     "CatalogSchemaGen": "components.catalog_schema_gen.CatalogSchemaGen_Executor",
     "SchemaGate": "components.schema_gate.SchemaGate_Executor",
+    "Readiness": "components.readiness.Readiness_Executor",
     "Transform": "components.staged.TransformExecutor",
     "Trainer": "components.staged.TrainerExecutor",
     "Evaluator": "components.staged.EvaluatorExecutor",
@@ -153,10 +154,11 @@ def test_specs_hold_exactly_the_nodes_of_the_pipelines(training: Compiled, promo
     assert set(promotion.tasks) == set(PROMOTION) | set(IMPORTED)
 
 
-def test_no_image_is_learned_from_before_the_schema_gate(training: Compiled) -> None:
-    assert "SchemaGate" in training.tasks["Transform"].dependent_tasks
-    for node in set(TRAINING) - {"ImageExampleGen", "CatalogStatisticsGen", "CatalogSchemaGen", "SchemaGate"}:
-        assert "SchemaGate" in training.ancestors(node), node
+def test_no_image_is_learned_from_before_the_schema_gate_and_readiness(training: Compiled) -> None:
+    assert "Readiness" in training.tasks["Transform"].dependent_tasks
+    before = {"ImageExampleGen", "CatalogStatisticsGen", "CatalogSchemaGen", "SchemaGate", "Readiness"}
+    for node in set(TRAINING) - before:
+        assert {"SchemaGate", "Readiness"} <= training.ancestors(node), node
 
 
 def test_people_are_asked_after_every_other_node(training: Compiled) -> None:

@@ -21,7 +21,7 @@ def image_set(pixels: np.ndarray, products: str, categories: list[str]) -> Image
         label_ids=np.zeros(count, np.int64),
         product_ids=np.arange(count),
         table=RetrievalTable(
-            picture=[str(number) for number in range(count)],
+            picture=[f"{product} {number}" for number, product in enumerate(products)],
             product_id=list(products),
             category=categories,
             domain=["catalog"] * count,
@@ -79,6 +79,13 @@ def test_recall_is_by_category_where_each_image_is_its_own_product() -> None:
 def test_images_that_nothing_can_be_asked_of_are_an_error() -> None:
     with pytest.raises(NothingToMeasureError, match="held-out images need a label"):
         validation_recall_at_1(MeanColour(), image_set(of_colours(RED, GREEN), "ab", ["", ""]))
+
+
+def test_validation_images_that_answer_none_of_each_other_are_asked_of_the_training_images() -> None:
+    validation = image_set(of_colours(RED, GREEN), "ab", ["X", "Y"])
+    training = image_set(of_colours(RED_AGAIN, BLUE, GREEN), "cde", ["X", "Y", "Z"])
+    # Red finds its kind; green's nearest is green of another kind, and blue is farther.
+    assert validation_recall_at_1(MeanColour(), validation, training) == 0.5
 
 
 def test_an_embedding_that_is_no_number_means_divergence(images, model_settings) -> None:

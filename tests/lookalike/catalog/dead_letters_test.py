@@ -1,5 +1,4 @@
 import json
-import logging
 from datetime import datetime, timedelta
 
 import pytest
@@ -79,14 +78,6 @@ def test_what_is_found_under_another_name_or_has_no_picture_yet_is_no_loss(reaso
 
 def test_unlabelled_rows_have_no_category_limit():
     check_dead_letter_thresholds({"": 3, "hat": 197}, lost(3, category=""))
-
-
-def test_half_a_percent_is_warned_about(caplog):
-    with caplog.at_level(logging.WARNING):
-        check_dead_letter_thresholds({"hat": 1000}, lost(5))
-        assert not caplog.records
-        check_dead_letter_thresholds({"hat": 1000}, lost(6))
-    assert "lost 6 of 1000" in caplog.text
 
 
 def test_empty_source_without_losses_passes():

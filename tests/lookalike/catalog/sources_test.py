@@ -16,6 +16,7 @@ from lookalike.catalog.guarded_decoder import GuardedDecoder
 from lookalike.catalog.images import ImageRejected, read_original
 from lookalike.catalog.notes import Notes
 from lookalike.catalog.sources import Source, open_source
+from lookalike.configs.settings import IngestSettings
 from lookalike.storage.address import open_folder
 
 
@@ -26,8 +27,8 @@ def touch(root, *names, content=b"image"):
         path.write_bytes(content)
 
 
-def opened(path, window_spans=1):
-    return open_source(str(path), window_spans=window_spans)
+def opened(path, window_spans=1, **settings):
+    return open_source(str(path), window_spans=window_spans, settings=IngestSettings(**settings))
 
 
 def ids(source):
@@ -463,6 +464,25 @@ def test_variants_that_share_a_picture_are_all_kept(tmp_path):
     assert source.dead == []
 
 
+@pytest.mark.parametrize(("variants", "products"), [("separate", ["red-m", "red-s"]), ("merge", ["shirt"])])
+def test_variants_are_products_of_their_own_unless_a_setting_merges_them(tmp_path, variants, products):
+    touch(tmp_path, "s.jpg", "m.jpg")
+    rows = "image,product_id,Item Group ID\ns.jpg,red-s,shirt\nm.jpg,red-m,shirt\n"
+    (tmp_path / "feed.csv").write_text(rows)
+    source = opened(tmp_path / "feed.csv", variants=variants)
+    assert sorted({row.product_id for row in source.rows}) == products
+
+
+def test_a_shops_own_columns_and_separator_are_stated_by_settings(tmp_path):
+    touch(tmp_path, "1.jpg")
+    (tmp_path / "feed.csv").write_text("Bild,Kategorie,Farbe\n1.jpg,Shoes::Boots,red\n")
+    columns = ("Bild=image", "Kategorie=category", "Farbe=attr:colour")
+    [row] = opened(tmp_path / "feed.csv", columns=columns, category_separator="::").rows
+    assert (row.image_id, row.category, row.attributes) == ("1.jpg", "Shoes > Boots", {"colour": "red"})
+    with pytest.raises(DataError, match=r"one of ours, .* got Bild=photo in ingest\.columns"):
+        opened(tmp_path / "feed.csv", columns=("Bild=photo",))
+
+
 def test_two_boxes_in_one_photo_are_two_images(tmp_path):
     touch(tmp_path, "room.jpg")
     rows = from_jsonl(
@@ -494,7 +514,9 @@ def test_categories_of_the_newest_day_that_states_any_replace_older_ones(tmp_pat
         from_jsonl_in(
             tmp_path / f"span=2026-11-{day}", {"image": f"{day}.jpg", "product_id": "p", "category": category}
         )
-    assert [row.categories for row in opened(tmp_path, window_spans=3).rows] == [("Cap",)] * 3
+    source = opened(tmp_path, window_spans=3)
+    assert [row.categories for row in source.rows] == [("Cap",)] * 3
+    assert told(source) == {"categories of earlier days gave way to those of the newest": 1}
 
 
 def test_renamed_categories_take_what_lies_below_them_along(tmp_path):

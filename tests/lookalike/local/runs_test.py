@@ -76,6 +76,7 @@ def pipelines(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Pipeline
     monkeypatch.setattr(workspace, "remember", remember_inside_the_lock)
     monkeypatch.setattr(runs, "run_pipeline", fake.run)
     monkeypatch.setattr(runs, "output_uris", lambda metadata, node: fake.uris)
+    monkeypatch.setattr(runs, "_readiness", lambda workspace: {})
     monkeypatch.setattr(runs, "accuracy_by_slice", lambda uri: [])
     return fake
 
