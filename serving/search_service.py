@@ -1,7 +1,5 @@
 """The search service: a photo in, similar products out; JSON for programs and a page for people."""
 
-import base64
-import binascii
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -33,6 +31,7 @@ from lookalike.http.server import HttpServer
 from lookalike.release.cache import DEFAULT_CACHE
 from lookalike.release.store import ReleaseStore
 from serving.admission import BusyError, Turns
+from serving.loose_base64 import decode_base64
 from serving.photo_decoder import NUM_QUICK, PhotoDecoder
 from serving.searcher import CurrentRelease, Hit, LiveRelease, NoReleaseError, load_release
 from serving.subtrees import UnknownCategoryError
@@ -115,8 +114,8 @@ def _parse_json(body: bytes) -> SearchRequest:
     if not isinstance(encoded, str):
         raise RequestError(422, "MISSING", "image", "must be a base64 string")
     try:
-        image = base64.b64decode(encoded, validate=True)
-    except (ValueError, binascii.Error) as error:
+        image = decode_base64(encoded)
+    except ValueError as error:
         raise RequestError(422, "BAD_BASE64", "image", f"must be base64: {error}") from error
     return SearchRequest(image, _parse_parameters(document))
 

@@ -1,5 +1,6 @@
 """Which rows of a gallery lie in a category or below it."""
 
+import difflib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from lookalike.release.contents import Catalog
 
 Levels = tuple[str, ...]
 Rows = npt.NDArray[np.int64]
+_NUM_LIKE = 3  # that are suggested
 _NO_ROWS: Rows = np.empty(0, np.int64)
 
 
@@ -58,9 +60,21 @@ class Subtrees:
         main = [rows for levels, rows in self._rows.items() if levels[: len(path)] == path]
         others = [rows for levels, rows in self._others.items() if levels[: len(path)] == path]
         if not main and not others:
-            raise UnknownCategoryError(f"category must be one of the release's, got {SEPARATOR.join(path)}")
+            near = "; ".join(self._like(path))
+            told = f", such as {near}" if near else ""
+            raise UnknownCategoryError(f"category must be one of the release's{told}, got {SEPARATOR.join(path)}")
         joined = _join(main)
         return Subtree(joined, np.setdiff1d(_concatenate(others), row_numbers(joined)) if others else _NO_ROWS)
+
+    def _like(self, path: Levels) -> list[str]:
+        """A few categories that are nearly called so, by the whole path or by the last level alone."""
+        known = {
+            SEPARATOR.join(levels).casefold(): SEPARATOR.join(levels) for levels in map(parse_category, self.sizes)
+        }
+        asked = SEPARATOR.join(path).casefold()
+        ends = [name for name in known if parse_category(name)[-1:] == parse_category(asked)[-1:]]
+        close = difflib.get_close_matches(asked, known, n=_NUM_LIKE)
+        return [known[name] for name in dict.fromkeys([*ends, *close])][:_NUM_LIKE]
 
 
 def _first_categories(catalog: Catalog) -> dict[Levels, Rows]:

@@ -17,6 +17,8 @@ _BATCH_ROWS = 1024
 _PICTURE_BATCH_ROWS = 16  # where rows carry the pictures themselves
 _PAGE_BYTES = 1024 * 1024  # read ahead of a column; without a bound it is all of a row group
 _PART = "*.parquet"
+_NOT_PYTHONS = (ValueError, OverflowError, LookupError)  # no UTF-8, no year of Python's, no zone that it knows
+_UNREADABLE = object()
 
 
 def open_parquet(path: Path, header: Header) -> Table:
@@ -43,9 +45,10 @@ def _rows(parts: Sequence[Path], header: Header) -> Iterator[Row]:
             wanted = {name: column for name, column in zip(names, header.columns(names, part), strict=True) if column}
             carries = any(_carries_bytes(file.schema_arrow.field(name).type) for name in wanted)
             for batch in file.iter_batches(_PICTURE_BATCH_ROWS if carries else _BATCH_ROWS, columns=list(wanted)):
-                for row in range(batch.num_rows):
+                columns = [wanted[name] for name in batch.schema.names]
+                for cells in zip(*map(_values, batch.columns), strict=True):
                     number += 1
-                    yield _row(number, batch, wanted, row)
+                    yield _row(number, columns, cells)
 
 
 def _carries_bytes(kind: pa.DataType) -> bool:
@@ -54,22 +57,31 @@ def _carries_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _row(number: int, batch: pa.RecordBatch, wanted: dict[str, str], row: int) -> Row:
-    cells: dict[str, Any] = {}
-    for name, values in zip(batch.schema.names, batch.columns, strict=True):
-        try:
-            cells[wanted[name]] = _as_python(values[row])
-        except (ValueError, OverflowError, LookupError):  # no UTF-8, no year of Python's, no zone that it knows
-            return Row(number, fault=f"{name[:40]} must be UTF-8 text or a number, got what cannot be read")
-    return Row(number, cells)
+def _row(number: int, columns: Sequence[str], cells: Sequence[Any]) -> Row:
+    unreadable = [column for column, cell in zip(columns, cells, strict=True) if cell is _UNREADABLE]
+    if unreadable:
+        return Row(number, fault=f"{unreadable[0][:40]} must be UTF-8 text or a number, got what cannot be read")
+    return Row(number, dict(zip(columns, cells, strict=True)))
 
 
-def _as_python(value: pa.Scalar) -> Any:
-    plain = value.as_py()
-    if plain is not None and (pa.types.is_float32(value.type) or pa.types.is_float16(value.type)):
+def _values(column: pa.Array) -> list[Any]:
+    """The cells of a batch as Python's; all at once, and one by one where one of them cannot be read."""
+    try:
+        cells = column.to_pylist()
+    except _NOT_PYTHONS:
+        cells = list(map(_value, column))
+    if pa.types.is_float32(column.type) or pa.types.is_float16(column.type):
+        narrow = column.type.to_pandas_dtype()
         # 19.9 in a narrow column would come back as 19.899999618530273: the shortest text is what was meant.
-        return float(str(value.type.to_pandas_dtype()(plain)))
-    return plain
+        return [None if cell is None else float(str(narrow(cell))) for cell in cells]
+    return list(cells)
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except _NOT_PYTHONS:
+        return _UNREADABLE
 
 
 def _open(path: Path) -> pq.ParquetFile:

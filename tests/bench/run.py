@@ -1,6 +1,7 @@
 """The benchmarks: each line is a ratio of two ways measured in this one run, for absolute figures drift.
 
-python -m tests.bench.run [NAME …]    (ingest, training, request, index, hostile, memory; all by default: ten minutes)
+python -m tests.bench.run [NAME …]    (ingest, training, request, index, hostile, memory, tables; by default all:
+twelve minutes)
 """
 
 import io
@@ -23,6 +24,7 @@ from rich.table import Table
 
 from tests.bench.hostile import bench_hostile
 from tests.bench.memory import bench_memory
+from tests.bench.tables import bench_tables
 
 NUM_IMAGES = 140
 INDEX_SIZE = 100_000
@@ -227,6 +229,7 @@ BENCHMARKS = {
     "index": bench_index,
     "hostile": bench_hostile,
     "memory": bench_memory,
+    "tables": bench_tables,
 }
 
 

@@ -556,6 +556,13 @@ def test_nested_json_stays_json(client: httpx.Client, photo: bytes) -> None:
     assert refused(response) == (422, "MISSING", "image")
 
 
+def test_a_browsers_data_url_is_an_image(client: httpx.Client, photo: bytes) -> None:
+    url = "data:image/jpeg;base64," + base64.b64encode(photo).decode()
+    asked = [client.post("/v1/search", json={"image": image, "k": 1}) for image in (url, url.partition(",")[2])]
+    assert [answer.status_code for answer in asked] == [200, 200]
+    assert asked[0].json()["results"] == asked[1].json()["results"]
+
+
 def test_rollback_by_two_versions_under_load_fails_no_request(
     tmp_path: Path, push_release: Callable[..., Release], photo: bytes
 ) -> None:

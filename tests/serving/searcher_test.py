@@ -187,9 +187,17 @@ def test_category_sizes_count_what_lies_below(searcher: Searcher, records: list[
         assert size == sum(record.category.split(" > ")[: len(levels)] == levels for record in records)
 
 
-@pytest.mark.parametrize("category", ["Hats", "Clothing > Top", "clothing"])
-def test_unknown_category_is_an_error(searcher: Searcher, category: str) -> None:
-    with pytest.raises(UnknownCategoryError, match="must be one of the release's"):
+@pytest.mark.parametrize(
+    ("category", "like"),
+    [
+        ("Hats", ""),
+        ("Clothing > Top", ", such as Clothing > Tops; Clothing > Topsy"),
+        ("clothing", ", such as Clothing"),
+        ("shirt", ", such as Clothing > Tops > Shirt"),
+    ],
+)
+def test_unknown_category_is_an_error_that_lists_near_ones(searcher: Searcher, category: str, like: str) -> None:
+    with pytest.raises(UnknownCategoryError, match=rf"must be one of the release's{like}(;.*)?, got {category}$"):
         searcher.search(unit_vectors(1, 8, seed=1)[0], 5, category)
 
 

@@ -39,6 +39,7 @@ finally: print(sorted(set(sys.modules) & set(sys.argv[1:])))
 def test_every_command_of_the_manual_is_there() -> None:
     told = lookalike("--help").stdout
     for command in [
+        "check",
         "demo",
         "run",
         "review",
