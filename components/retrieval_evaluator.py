@@ -61,6 +61,7 @@ def RetrievalEvaluator(
         judgement.save(verdict.uri)
         report = {
             "split": artifacts.HELD_OUT_SPLIT,
+            "account": json.loads(examples.get_string_custom_property(artifacts.ACCOUNT) or "null"),
             "num_queries": len(photos.queries),
             "num_queries_left_out": photos.num_left_out,
             "num_gallery_images": len(photos.gallery),

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from components.verdict import StageVerdict
+from lookalike.catalog.account import Account
 from lookalike.catalog.product import CatalogImage
 from lookalike.retrieval.headline import headline
 from lookalike.retrieval.metrics import METRICS, RetrievalEvaluation
@@ -58,6 +59,7 @@ def render_page(
     ]
     return jinja2.Template(TEMPLATE.read_text(), autoescape=True).render(
         report=report,
+        account=Account.from_document(report["account"]) if report["account"] else None,
         verdict=verdict,
         metrics=METRICS,
         headline=headline(report["candidate"]),

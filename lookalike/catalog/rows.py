@@ -29,6 +29,7 @@ from lookalike.catalog.written import (
     Conventions,
     as_text,
     is_nothing,
+    look_the_same,
     plain_text,
     split_categories,
 )
@@ -192,7 +193,8 @@ def _picture(cell: Any, reading: Reading, where: str, notes: list[Note]) -> _Pic
 def _named(name: str, reading: Reading, notes: list[Note]) -> _Picture:
     found = reading.locate(name)
     if not found.is_exact:
-        notes.append(Note("images were found by a name that is spelt in another way", f"{name} → {found.image_id}"))
+        stated, own = (ascii(text) if look_the_same(name, found.image_id) else text for text in (name, found.image_id))
+        notes.append(Note("images were found by a name that is spelt in another way", f"{stated} → {own}"))
     return _Picture(found.image_id, found.uri)
 
 

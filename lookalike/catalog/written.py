@@ -73,6 +73,11 @@ def same_to_people(text: str) -> str:
     return "".join(one for one in composed if unicodedata.category(one) != "Cf" or one in _JOINERS)
 
 
+def look_the_same(one: str, other: str) -> bool:
+    """Whether people cannot tell two texts apart, so that they are shown by their code points."""
+    return same_to_people(one) == same_to_people(other)
+
+
 @dataclass(frozen=True)
 class Conventions:
     """What a whole column says of how its cells are written.

@@ -7,6 +7,8 @@ import zlib
 from collections import defaultdict
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -140,6 +142,45 @@ def test_every_image_is_in_one_account(tmp_path, draw, good_rows, ingest):
     assert [note["note"] for note in account.notes] == ["price was left out where it could not be read"]
     [boot] = [image for image in images_by_split(ingested)["train"] if image.image_id == "boot.jpg"]
     assert (boot.categories, boot.label) == ((BOOT, SHIRT), "")
+
+
+def test_pictures_that_rows_carry_become_examples_like_those_in_files(tmp_path, draw, good_rows, ingest, dead_letters):
+    structs = [{"bytes": content, "path": name} for name, content, _ in good_rows]
+    facts = {name: [row[2][name] for row in good_rows] for name in ("product_id", "split")}
+    (tmp_path / "carried").mkdir()
+    table = pa.table({"image": structs, "category": [SHIRT] * len(structs), **facts})
+    pq.write_table(table, tmp_path / "carried" / "train.parquet")
+    carried = images_by_split(ingest(tmp_path / "carried", "carried-out"))
+    lying = images_by_split(ingest(write_source(tmp_path / "source", good_rows), "lying-out"))
+    assert {split: [image.key for image in images] for split, images in carried.items()} == {
+        split: [image.key for image in images] for split, images in lying.items()
+    }
+    assert not list((tmp_path / "carried-out").rglob("carried")), "what rows carry is kept for the run alone"
+
+
+def test_a_placeholder_of_many_products_is_kept_from_training_and_ties_none(tmp_path, draw, good_rows, ingest):
+    rows = [
+        (f"soon{number}.jpg", draw(95), {"product_id": f"new{number}", "category": (SHIRT, BOOT)[number % 2]})
+        for number in range(6)
+    ]
+    ingested = ingest(write_source(tmp_path / "source", [*good_rows, *rows]))
+    images = images_by_split(ingested)
+    assert sorted(image.product_id for image in images["untrained"]) == [f"new{number}" for number in range(6)]
+    account = json.loads(ingested.examples.get_string_custom_property("account"))
+    assert [(note["note"], note["count"]) for note in account["notes"]] == [
+        ("pictures that many products share can be found, and are not learnt from", 6)
+    ]
+
+
+def test_every_category_of_two_products_is_tested_and_trained_on(tmp_path, draw, ingest):
+    rows = [
+        (f"{number}.jpg", draw(number), {"category": f"C{number // 2}", "product_id": f"p{number}"})
+        for number in range(12)
+    ]
+    rows += [(f"eval{number}.jpg", draw(50 + number), {"category": "C0", "split": "eval"}) for number in range(2)]
+    images = images_by_split(ingest(write_source(tmp_path / "source", rows)))
+    for split in ("train", "test"):
+        assert sorted(image.category for image in images[split]) == [f"C{number}" for number in range(6)]
 
 
 def test_an_image_that_breaks_the_decoder_costs_that_image_alone(

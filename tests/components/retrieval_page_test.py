@@ -6,11 +6,17 @@ import pytest
 
 from components.retrieval_page import render_page
 from components.verdict import StageVerdict
+from lookalike.catalog.account import Kept, account_of
+from lookalike.catalog.dead_letters import DeadLetter, Reason
+from lookalike.catalog.notes import Notes
 from lookalike.retrieval.ground_truth import RetrievalTable
 from lookalike.retrieval.metrics import evaluate_retrieval
 
 PASSED = StageVerdict(True, ["recall@1 at least 0.300, got 1.000"], {})
 FAILED = StageVerdict(False, ["recall@1 at least 0.300, got 0.100"], {})
+
+
+LOST = DeadLetter("gone.jpg", "/gone.jpg", Reason.MISSING_FILE, "", category="Hats")
 
 
 def at(*degrees):
@@ -40,6 +46,7 @@ def page(stored_image):
         measured = measure(queries, at(0, 10), gallery, at(4, 40))
         baseline = measure(queries, serving, gallery, at(4, 40)).metrics if serving is not None else None
         report = {"split": "test", "num_gallery_images": 2000, "candidate": measured.metrics, "baseline": baseline}
+        report["account"] = account_of(Kept(2000, 900, 12), [LOST], Notes(), "lost.jsonl").to_document()
         return render_page(report, verdict, measured, queries, gallery, num_pictured)
 
     return render
@@ -54,6 +61,12 @@ def text(html):
     """What a reader sees of it, on one line."""
     body = re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL)
     return " ".join(re.sub(r"<[^>]*>", " ", body).split())
+
+
+def test_what_was_read_and_what_was_not_is_told(page):
+    told = text(page())
+    assert "read 2,001 images = 2,000 kept + 1 set aside; 900 products in 12 categories" in told
+    assert "MISSING_FILE 1 (Hats 1): gone.jpg" in told
 
 
 def test_what_was_found_is_marked_right_or_wrong(page):
@@ -95,7 +108,13 @@ def test_page_works_when_only_categories_have_answers(stored_image):
     queries = [stored_image(f"q{n}.jpg", n, product_id=f"q{n}", category=categories[n]) for n in range(2)]
     gallery = [stored_image(f"g{n}.jpg", n + 2, product_id=f"g{n}", category=categories[n]) for n in range(2)]
     measured = measure(queries, at(0, 40), gallery, at(4, 41))
-    report = {"split": "test", "num_gallery_images": 2, "candidate": measured.metrics, "baseline": None}
+    report = {
+        "account": None,
+        "split": "test",
+        "num_gallery_images": 2,
+        "candidate": measured.metrics,
+        "baseline": None,
+    }
     html = render_page(report, PASSED, measured, queries, gallery, 2)
     assert marks(html) == [["right", "wrong"], ["right", "wrong"]]
     assert "By product No held-out photo has an answer of this kind in the catalogue. By category" in text(html)

@@ -3,6 +3,7 @@ import json
 import os
 from dataclasses import replace
 from decimal import Decimal
+from unicodedata import normalize
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -339,6 +340,14 @@ def test_path_out_of_the_root_is_set_aside_unopened(tmp_path, image):
     assert (letter.reason, letter.uri, letter.category) == (Reason.OUTSIDE_ROOT, image, "Hat")
     assert "manifest.jsonl:1" in letter.detail
     assert ids(source) == ["a/1.jpg"]
+
+
+def test_two_names_that_look_the_same_are_told_by_their_code_points(tmp_path):
+    touch(tmp_path, normalize("NFD", "é.jpg"), "b.jpg")
+    source = from_jsonl(tmp_path, {"image": "é.jpg"}, {"image": "B.JPG"})
+    assert source.notes.examples == {
+        "images were found by a name that is spelt in another way": [r"'\xe9.jpg' → 'e\u0301.jpg'", "B.JPG → b.jpg"]
+    }
 
 
 def test_path_that_comes_back_inside_is_one_id(tmp_path):
