@@ -56,24 +56,27 @@ class Shown(NamedTuple):
 
 
 class SplitRule(NamedTuple):
-    """Which positions, of a group in [0, 1), are held out: below a bound, or up to one that makes sure of a class.
+    """Which positions, of a group in [0, 1), are held out: below a bound, and where that makes sure of a class.
 
-    train_from: from here on, all is trained on.
+    test_to: up to here, all tests.   eval_at: the group here chooses the epoch.   train_from: from here on, all is
+    trained on.
     """
 
     test_below: float
     eval_below: float
     test_to: float = -1.0
-    eval_to: float = -1.0
+    eval_at: float = -1.0
     train_from: float = math.inf
 
     def split(self, position: float) -> str:
         """The split of a group."""
         if position >= self.train_from:
             return "train"
+        if position == self.eval_at:
+            return "eval"
         if position < self.test_below or position <= self.test_to:
             return "test"
-        return "eval" if position < self.eval_below or position <= self.eval_to else "train"
+        return "eval" if position < self.eval_below else "train"
 
 
 def extreme_positions(many: Iterable[Sequence[float]]) -> tuple[float, ...]:
@@ -92,8 +95,10 @@ def split_rule(positions: Sequence[float], eval_fraction: float, test_fraction: 
         return rule
     *lower, highest = positions
     rule = rule._replace(train_from=highest, test_to=lower[0] if test_fraction else -1.0)
+    if not eval_fraction or len(lower) < 2:
+        return rule
     untested = [position for position in lower if rule.split(position) != "test"]
-    return rule._replace(eval_to=untested[0]) if untested and eval_fraction else rule
+    return rule._replace(eval_at=(untested or lower[-1:])[0])
 
 
 Near = Mapping[int | None, Collection[int]]
