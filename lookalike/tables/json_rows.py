@@ -12,6 +12,8 @@ from lookalike.tables.delimited import Line, encoding_of, lines_of, spoken
 from lookalike.tables.table import MAX_ROW_BYTES, Header, Row, Table, TableError
 
 _EVENT_BYTES = 50  # what the least event may come to in memory
+_MAX_DEPTH = 100
+_STEPS = {"start_map": 1, "start_array": 1, "end_map": -1, "end_array": -1}
 
 
 def open_json_lines(path: Path, header: Header) -> Table:
@@ -85,12 +87,15 @@ def _array_rows(path: Path, prefix: str, header: Header, unwanted: set[str]) -> 
 
 
 def _bounded(path: Path, events: Iterator[tuple[str, str, Any]], prefix: str) -> Iterator[tuple[str, str, Any]]:
-    """The events, as long as no row of them is larger than a row may be."""
-    size = 0
+    """The events, as long as no row of them is larger or deeper than a row may be."""
+    size = depth = 0
     for event in events:
         size = 0 if event[0] == prefix else size + _EVENT_BYTES + len(event[0]) + len(str(event[2] or ""))
+        depth += _STEPS.get(event[1], 0)
         if size > MAX_ROW_BYTES:
             raise TableError(f"a row of {path} must come to at most {MAX_ROW_BYTES} bytes")
+        if depth > _MAX_DEPTH:  # each event spells out where it is
+            raise TableError(f"a row of {path} must be nested at most {_MAX_DEPTH} deep")
         yield event
 
 

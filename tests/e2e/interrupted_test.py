@@ -95,7 +95,7 @@ def test_a_judgement_edited_after_the_decision_stops_the_promotion(unbroken: Any
     assert (unbroken.root / "releases" / "CURRENT").read_text() == before
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # a training of its own, for another candidate
 def test_a_rejected_candidate_is_not_pushed(unbroken: Any) -> None:
     before = (unbroken.root / "releases" / "CURRENT").read_text()
     assert unbroken.run(training__seed=99).status == 75, "another seed is another candidate, against release 1"

@@ -20,6 +20,8 @@ import pytest
 
 from lookalike.review.evidence import evidence_sha256, read_evidence
 
+pytestmark = pytest.mark.slow  # minutes for what changes of the files we keep can break
+
 ROOT = Path(__file__).resolve().parents[2]
 MADE_AT = Path("/tmp/lookalike-0.1.0-workspace")
 ARCHIVE = Path(__file__).parent / "workspaces" / "0.1.0.tar.xz"
@@ -94,7 +96,6 @@ def forgotten_setting(old_workspace: Path) -> Iterator[None]:
     remembered.write_text(before)
 
 
-@pytest.mark.slow
 def test_a_setting_that_is_gone_stops_nothing_that_reads_releases_alone(
     lookalike: Callable[..., Any], old_workspace: Path, forgotten_setting: None
 ) -> None:

@@ -364,6 +364,7 @@ class Step:
         into.artifacts.add(name=name, type=declared.artifact_type, uri=str(address))
 
 
+@pytest.mark.slow  # most of it the container's imports
 def test_step_with_our_own_artifact_types_runs_as_in_the_cluster(promotion: Compiled, tmp_path: Path) -> None:
     embeddings = tmp_path / "embeddings"
     embeddings.mkdir()
