@@ -12,6 +12,7 @@ from lookalike.tables.delimited import Line, encoding_of, lines_of, spoken
 from lookalike.tables.table import MAX_ROW_BYTES, Header, Row, Table, TableError
 
 _EVENT_BYTES = 50  # what the least event may come to in memory
+_BUFFER_BYTES = 4096  # all of its events are spelt out before the first one is seen
 _MAX_DEPTH = 100
 _STEPS = {"start_map": 1, "start_array": 1, "end_map": -1, "end_array": -1}
 
@@ -67,7 +68,7 @@ def _starts_with_a_row(path: Path, header: Header) -> bool:
 def _rows_prefix(path: Path, file: BinaryIO) -> str:
     """Where the rows lie, in ijson's words."""
     try:
-        for prefix, event, _ in _bounded(path, ijson.parse(file), ""):
+        for prefix, event, _ in _bounded(path, ijson.parse(file, buf_size=_BUFFER_BYTES), ""):
             if event == "start_array" and "." not in prefix:
                 return f"{prefix}.item" if prefix else "item"
     except ijson.JSONError as error:
@@ -79,7 +80,7 @@ def _array_rows(path: Path, prefix: str, header: Header, unwanted: set[str]) -> 
     number = 0
     with path.open("rb") as file:
         try:
-            for value in ijson.items(_bounded(path, ijson.parse(file), prefix), prefix):
+            for value in ijson.items(_bounded(path, ijson.parse(file, buf_size=_BUFFER_BYTES), prefix), prefix):
                 number += 1
                 yield _object_row(number, value, header, unwanted)
         except (ijson.JSONError, UnicodeDecodeError) as error:
