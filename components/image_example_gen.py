@@ -42,7 +42,7 @@ from lookalike.catalog.images import LOW_INFO, ImageRejected, read_original, rec
 from lookalike.catalog.notes import Note, Notes
 from lookalike.catalog.notes import merged as merged_notes
 from lookalike.catalog.placement import DecodedImage, Placement, place
-from lookalike.catalog.product import SPLITS, CatalogImage
+from lookalike.catalog.product import CatalogImage
 from lookalike.catalog.rows import in_categories
 from lookalike.catalog.shared_pictures import SAYS_NOTHING
 from lookalike.catalog.sources import Part, kept_in, merge_product, parts_of, read_part
@@ -75,8 +75,8 @@ def ImageExampleGen(
 ) -> None:
     """Reads `source`, whose content is that of `fingerprint`.
 
-    Raises DataError: when categories look alike, too much is unusable, a split that training needs is empty, or the
-    source is not as it was when its fingerprint was taken. Dead letters are written first, below `dead_letter_root` to
+    Raises DataError: when categories look alike, too much is unusable, or the source is not as it was when its
+    fingerprint was taken. Dead letters are written first, below `dead_letter_root` to
     a folder of the fingerprint's first digits, with the originals in `quarantine/<sha256>`.
     """
     limits = IngestSettings(**json.loads(settings))
@@ -96,8 +96,7 @@ def ImageExampleGen(
                 max_ratio=limits.max_dead_ratio,
                 max_category_ratio=limits.max_category_dead_ratio,
             )
-            splits = _splits(examples.uri)
-    examples.split_names = artifact_utils.encode_split_names(splits)
+    examples.split_names = artifact_utils.encode_split_names(_splits(examples.uri))
     examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
     examples.set_int_custom_property(artifacts.LONGEST_SIDE, limits.longest_side_px)
     examples.set_string_custom_property("spans", ",".join(part.span for part in parts if part.span))
@@ -159,7 +158,8 @@ def _ingest(
     merged = (
         read.rows
         | "By product" >> beam.GroupByKey()
-        | "Merge rows" >> beam.FlatMap(_merge_rows).with_outputs("dead", "notes", "counted", main="rows")
+        | "Merge rows"
+        >> beam.FlatMap(_merge_rows, parts[-1].span).with_outputs("dead", "notes", "counted", main="rows")
     )
     dead_rows = (read.dead, merged.dead) | "Dead rows" >> beam.Flatten()
     tally = (
@@ -230,9 +230,9 @@ def _read_rows(part: Part, work: str, settings: IngestSettings) -> Iterator[Any]
     yield TaggedOutput("notes", notes)
 
 
-def _merge_rows(product: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
+def _merge_rows(product: tuple[str, Iterable[bytes]], last_span: str) -> Iterator[Any]:
     oldest_first = sorted(map(unpacked, product[1]), key=lambda stated: stated[:2])
-    rows, told = merge_product([row for _, _, row in oldest_first])
+    rows, told = merge_product([row for _, _, row in oldest_first], last_span)
     yield packed(rows)
     for row in rows:
         yield TaggedOutput("counted", ("category", row.category))
@@ -415,11 +415,4 @@ def _write(address: str, name: str, content: bytes) -> None:
 
 def _splits(examples_uri: str) -> list[str]:
     prefix, children = artifacts.SPLIT_PREFIX, open_folder(examples_uri).children()
-    found = [name.rstrip("/").removeprefix(prefix) for name in children if name.startswith(prefix)]
-    for needed in SPLITS:
-        if needed not in found:
-            raise DataError(
-                f"expected at least one product in the split {needed!r}, got none; add products, raise "
-                "ingest.eval_fraction and ingest.test_fraction, or state splits in the manifest"
-            )
-    return found
+    return [name.rstrip("/").removeprefix(prefix) for name in children if name.startswith(prefix)]

@@ -8,7 +8,8 @@ import apache_beam as beam
 from apache_beam.pvalue import AsDict, AsIter, PCollection, TaggedOutput
 
 from components.packed_records import Decoded, packed, unpacked
-from lookalike.catalog.shared_pictures import Sharer, shared_hashes, sharer
+from lookalike.catalog.placement import sharers_of
+from lookalike.catalog.shared_pictures import Sharer, shared_hashes
 from lookalike.catalog.splits import bands, extreme_positions, near_hashes, position, split_rule, tied
 from lookalike.configs.settings import IngestSettings
 
@@ -57,10 +58,8 @@ def _meetings(product: list[Decoded]) -> Iterator[tuple[bytes, bytes]]:
 
     A band's first half alone makes few meetings of many images: each costs a runner's memory some hundred bytes.
     """
-    hashes = {facts.perceptual_hash for facts, _ in product if not facts.low_info}
-    for value in hashes:
-        image = product[0].facts.image
-        known = _packed(value, sharer(image.product_id, image.category, hashes - {value}))
+    for value, who in sharers_of([facts for facts, _ in product]):
+        known = _packed(value, who)
         for band, bits in bands(value):
             yield bytes([band, bits >> 8]), known
 

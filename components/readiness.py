@@ -11,7 +11,7 @@ from components import artifacts
 from components.component import component
 from components.tf_examples import ReadExamples, decode
 from components.verdict import StageVerdict
-from lookalike.catalog.readiness import Count, NotReadyError, Shown, State, assess, count_product
+from lookalike.catalog.readiness import Count, Counted, NotReadyError, State, assess, count_product
 from lookalike.storage.address import open_folder
 
 _COUNTS = "counts.json"
@@ -51,12 +51,12 @@ def Readiness(
     StageVerdict(True, found.warnings, found.to_document()).save(verdict.uri)
 
 
-def _shown(serialized: bytes, split: str) -> Shown:
+def _shown(serialized: bytes, split: str) -> Counted:
     image = decode(serialized)
-    return Shown(split, image.label, image.category, image.product_id, asks=not image.seen_in)
+    return Counted(split, image.label, image.category, image.product_id, asks=not image.seen_in)
 
 
-def _counts(product: tuple[str, Iterable[Shown]]) -> Iterator[tuple[tuple[str, str], Count]]:
+def _counts(product: tuple[str, Iterable[Counted]]) -> Iterator[tuple[tuple[str, str], Count]]:
     yield from count_product(product[1]).items()
 
 

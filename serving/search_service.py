@@ -20,7 +20,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from lookalike.catalog.images import CanonicalImage, ImageRejected
-from lookalike.catalog.product import to_answer
+from lookalike.catalog.product import parse_availability, to_answer
 from lookalike.catalog.taxonomy import parse_category
 from lookalike.encoder.embedder import EmbedderUnavailable, parse_encoder_url
 from lookalike.errors import kind_of
@@ -62,12 +62,18 @@ class SearchParameters(BaseModel):
 
     k: int = Field(10, ge=1, le=_MAX_K)
     category: str = Field("", max_length=500)
+    availability: str = Field("", max_length=100)
 
     @field_validator("category")
     @classmethod
     def _is_a_path(cls, category: str) -> str:
         parse_category(category)
         return category
+
+    @field_validator("availability")
+    @classmethod
+    def _as_the_record_writes_it(cls, availability: str) -> str:
+        return parse_availability(availability)
 
 
 @dataclass(frozen=True)
@@ -156,7 +162,7 @@ def search_release(
     """
     embedding = live.embedder.embed([image.jpeg])[0]
     watch.lap("embed")
-    hits = live.searcher.search(embedding, parameters.k, parameters.category)
+    hits = live.searcher.search(embedding, parameters.k, parameters.category, parameters.availability)
     watch.lap("search")
     results = [_describe(rank, hit, live.name) for rank, hit in enumerate(hits, start=1)]
     return {**_identify(live), "latency_ms": watch.total(), "results": results}

@@ -86,11 +86,12 @@ class Searcher:
         """Length of an embedding."""
         return self.index.dim
 
-    def search(self, embedding: Vector, k: int, category: str = "") -> list[Hit]:
+    def search(self, embedding: Vector, k: int, category: str = "", availability: str = "") -> list[Hit]:
         """Finds the k products whose best image is nearest.
 
         embedding: [dim] float32, L2-normalised.
         category: only images of this category path or one below it; '' is all of them.
+        availability: only products of this availability, such as in_stock; '' is all of them.
 
         A category is searched exactly over its own vectors, whatever the index: filtering an approximate answer
         afterwards would miss products whenever the category is rare, and the cost is bounded by the category's size.
@@ -102,8 +103,9 @@ class Searcher:
             raise ValueError(f"k must be at least 1, got {k}")
         query = embedding[np.newaxis]
         levels = parse_category(category)
+        is_wanted = self.catalog.is_available(availability) if availability else None
         if not levels:
-            return self._best_products(lambda num: self.index.search(query, num), self.index.size, k)
+            return self._best_products(lambda num: self.index.search(query, num), self.index.size, k, is_wanted)
         subtree = self._subtrees.below(levels)
         parts = [*_blocks(subtree.main), *_blocks(subtree.others)]
 
@@ -111,25 +113,33 @@ class Searcher:
             found = [_search_part(query, row_numbers(rows), self._embeddings[rows], num_images) for rows in parts]
             return _side_by_side(found)
 
-        return self._best_products(ask, sum(len(row_numbers(rows)) for rows in parts), k)
+        return self._best_products(ask, sum(len(row_numbers(rows)) for rows in parts), k, is_wanted)
 
     def category_sizes(self) -> dict[str, int]:
         """Number of images at or below every category path, in path order."""
         return self._subtrees.sizes
 
-    def _best_products(self, ask: Callable[[int], exact.Neighbours], num_images: int, k: int) -> list[Hit]:
-        """Asks for more images until they hold k products: the best images of a list hold its best products."""
+    def _best_products(
+        self,
+        ask: Callable[[int], exact.Neighbours],
+        num_images: int,
+        k: int,
+        is_wanted: npt.NDArray[np.bool_] | None,
+    ) -> list[Hit]:
+        """Asks for more images until they hold k wanted products: the best images of a list hold its best products."""
         wanted = min(num_images, k * _IMAGES_PER_PRODUCT)
         while True:
-            rows, scores = self._best_images(ask(wanted))
+            rows, scores = self._best_images(ask(wanted), is_wanted)
             if len(rows) >= min(k, self.num_products) or wanted == num_images:
                 return [self._hit(int(row), float(score)) for row, score in zip(rows[:k], scores[:k], strict=True)]
             wanted = min(num_images, wanted * _GROWTH)
 
-    def _best_images(self, found: exact.Neighbours) -> tuple[Rows, Vector]:
+    def _best_images(self, found: exact.Neighbours, is_wanted: npt.NDArray[np.bool_] | None) -> tuple[Rows, Vector]:
         """The best image of every product, best first. Equal scores by row: ScaNN promises no order for them."""
         order = np.lexsort((found.ids[0], -found.scores[0]))
         rows, scores = found.ids[0][order], found.scores[0][order]
+        if is_wanted is not None:
+            rows, scores = rows[is_wanted[rows]], scores[is_wanted[rows]]
         _, first = np.unique(self._product_of_row[rows], return_index=True)
         first.sort()
         return rows[first], scores[first]

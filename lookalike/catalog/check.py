@@ -12,18 +12,18 @@ from lookalike.catalog.dead_letters import DataError, DeadLetter, check_dead_let
 from lookalike.catalog.guarded_decoder import GuardedDecoder
 from lookalike.catalog.images import LOW_INFO, ImageRejected, check_first_bytes, read_original
 from lookalike.catalog.notes import Note
-from lookalike.catalog.placement import DecodedImage, PlacedCatalog, Placement, place
+from lookalike.catalog.placement import DecodedImage, Placement, place_whole
 from lookalike.catalog.product import CatalogImage
-from lookalike.catalog.readiness import Count, Readiness, Shown, State, assess, count_product
+from lookalike.catalog.readiness import Count, Counted, Readiness, State, assess, count_product
 from lookalike.catalog.rows import Keep
-from lookalike.catalog.shared_pictures import SAYS_NOTHING, Sharer, shared_hashes, sharer
+from lookalike.catalog.shared_pictures import SAYS_NOTHING
 from lookalike.catalog.sources import Source, open_source
-from lookalike.catalog.splits import extreme_positions, near_hashes, position, split_rule
 from lookalike.catalog.taxonomy import Taxonomy
 from lookalike.configs.settings import IngestSettings
 
 SAMPLE_S = 20.0
-NUM_PICTURED = 60
+NUM_PICTURED = 60  # of each fate
+_MAX_THUMBNAILS = 2000  # of the images that are opened first; all of a large catalogue would not fit
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Checked:
 
     refusal: why a run would end with 65 before training; '' where it would not.
     num_opened: images whose pixels were looked at; of the others the first bytes were.
-    pictured: some images of each fate.
+    pictured: the images whose thumbnails are at hand.
     letters: all that is set aside.
     """
 
@@ -103,7 +103,8 @@ def _opened(
 ) -> DecodedImage:
     original = read_original(image.uri, sha256=image.sha256)
     canonical = decoder.canonicalise(original, longest_side_px=longest_side_px, crop=image.crop)
-    thumbnails[image.stated_as] = canonical.jpeg
+    if len(thumbnails) < _MAX_THUMBNAILS:
+        thumbnails[image.stated_as] = canonical.jpeg
     read = replace(image, canonical_sha256=hashlib.sha256(canonical.jpeg).hexdigest())
     return DecodedImage(read, canonical.perceptual_hash, LOW_INFO in canonical.flags)
 
@@ -122,8 +123,7 @@ def _checked(
     thumbnails: Mapping[tuple[Any, ...], bytes],
     num_opened: int,
 ) -> Checked:
-    shared = _shared(decoded, settings.near_duplicate_distance)
-    placed = _placed(decoded, shared, settings)
+    placed, shared = place_whole(decoded, settings)
     total: dict[str, int] = defaultdict(int)
     for category in (*(row.category for row in source.rows), *(letter.category for letter in source.dead)):
         total[category] += 1
@@ -153,48 +153,11 @@ def _checked(
     )
 
 
-def _shared(decoded: Iterable[DecodedImage], distance: int) -> set[int]:
-    by_product: defaultdict[str, list[DecodedImage]] = defaultdict(list)
-    for one in decoded:
-        if not one.low_info:
-            by_product[one.image.product_id].append(one)
-    sharers: defaultdict[int, set[Sharer]] = defaultdict(set)
-    for product, images in by_product.items():
-        hashes = {one.perceptual_hash for one in images}
-        for value in hashes:
-            sharers[value].add(sharer(product, images[0].image.category, hashes - {value}))
-    near = near_hashes(sharers, distance)
-    return shared_hashes(sharers, ((one, other) for one in sharers for other in near[one] if one < other))
-
-
-def _placed(decoded: Sequence[DecodedImage], shared: set[int], settings: IngestSettings) -> PlacedCatalog:
-    """As ingest places them: first to see how the groups lie in their classes, then by the rules that this makes."""
-    options: dict[str, Any] = {
-        "near_duplicate_distance": settings.near_duplicate_distance,
-        "eval_fraction": settings.eval_fraction,
-        "test_fraction": settings.test_fraction,
-        "seed": settings.seed,
-        "shared": shared,
-    }
-    groups = place(decoded, **options).groups
-    stated = {groups[one.image.product_id].name for one in decoded if one.image.split}
-    positions: defaultdict[str, list[list[float]]] = defaultdict(list)
-    for one in decoded:
-        name = groups[one.image.product_id].name
-        if name not in stated and not one.low_info and one.perceptual_hash not in shared:
-            positions[one.image.category].append([position(name, settings.seed)])
-    rules = {
-        category: split_rule(extreme_positions(found), settings.eval_fraction, settings.test_fraction)
-        for category, found in positions.items()
-    }
-    return place(decoded, **options, rules=rules)
-
-
 def _readiness(kept: Iterable[tuple[CatalogImage, Placement]]) -> Readiness:
-    products: defaultdict[str, list[Shown]] = defaultdict(list)
+    products: defaultdict[str, list[Counted]] = defaultdict(list)
     for image, goes in kept:
         products[image.product_id].append(
-            Shown(goes.split, goes.label, image.category, image.product_id, asks=not goes.seen_in)
+            Counted(goes.split, goes.label, image.category, image.product_id, asks=not goes.seen_in)
         )
     counts: dict[tuple[str, str], Count] = {}
     for shown in products.values():

@@ -16,7 +16,9 @@ from lookalike.storage.folder import Folder, OutsideError, joined
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _REMOTE = re.compile(r"(?:https?|ftp):/+", re.IGNORECASE)
 _QUERY = re.compile(r"[?#].*$")
-_MAX_COMPARED = 10_000  # names of a folder; a suggestion is not worth seconds
+# A suggestion compares all names of a folder, and is not worth seconds.
+_MAX_COMPARED = 10_000
+_MAX_SUGGESTIONS = 20
 _NUM_LISTINGS = 64  # of folders that are remembered
 
 
@@ -52,7 +54,7 @@ class Files:
         self._folder = folder
         self._exact = exact
         self._listing = lru_cache(_NUM_LISTINGS)(self._list)
-        self._suggestion = lru_cache(_NUM_LISTINGS)(self._suggest)
+        self._num_suggested = 0
 
     def locate(self, image: str) -> Located:
         """See Locate."""
@@ -64,9 +66,7 @@ class Files:
                 raise
             for name in filter(None, map(self._nearly, _spellings(image_id))):
                 return Located(name, self._exact(name), is_exact=False)
-            raise UnusableError(
-                error.reason, f"{error}{self._suggestion(posixpath.dirname(image_id), image_id)}"
-            ) from error
+            raise UnusableError(error.reason, f"{error}{self._suggestion(image_id)}") from error
 
     def _inside(self, image: str) -> str:
         """An absolute path below the root, without the root."""
@@ -92,9 +92,11 @@ class Files:
             names.setdefault(_plain(child.rstrip("/")), []).append(child.rstrip("/"))
         return names
 
-    def _suggest(self, below: str, name: str) -> str:
+    def _suggestion(self, name: str) -> str:
+        below = posixpath.dirname(name)
         names = [one for same in self._listing(below).values() for one in same]
-        if len(names) > _MAX_COMPARED:
+        self._num_suggested += 1
+        if len(names) > _MAX_COMPARED or self._num_suggested > _MAX_SUGGESTIONS:
             return ""
         close = difflib.get_close_matches(posixpath.basename(name), names, n=1, cutoff=0.8)
         return f"; did it mean {posixpath.join(below, close[0])}?" if close else ""

@@ -4,10 +4,24 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 from lookalike.catalog.dead_letters import Reason
 from lookalike.catalog.product import CatalogImage
-from lookalike.catalog.splits import Group, Near, Shown, SplitRule, assign_groups, near_hashes, split_rank
+from lookalike.catalog.shared_pictures import Sharer, shared_hashes, sharer
+from lookalike.catalog.splits import (
+    Group,
+    Near,
+    Shown,
+    SplitRule,
+    assign_groups,
+    extreme_positions,
+    near_hashes,
+    position,
+    split_rank,
+    split_rule,
+)
+from lookalike.configs.settings import IngestSettings
 
 Stated = tuple[str, str, tuple[float, ...]]
 
@@ -116,6 +130,51 @@ def place(
             _seen_in(split, near[of.hash], splits_at),
         )
     return PlacedCatalog(outcomes, groups, _count_across(near, splits_at))
+
+
+def place_whole(decoded: Sequence[DecodedImage], settings: IngestSettings) -> tuple[PlacedCatalog, set[int]]:
+    """Places a whole catalogue in memory as ingest does in parts, and says which pictures many products share.
+
+    The first placing is to see how the groups lie in their classes, the second goes by the rules that this makes.
+    """
+    shared = _shared(decoded, settings.near_duplicate_distance)
+    options: dict[str, Any] = {
+        "near_duplicate_distance": settings.near_duplicate_distance,
+        "eval_fraction": settings.eval_fraction,
+        "test_fraction": settings.test_fraction,
+        "seed": settings.seed,
+        "shared": shared,
+    }
+    groups = place(decoded, **options).groups
+    stated = {groups[one.image.product_id].name for one in decoded if one.image.split}
+    positions: defaultdict[str, list[list[float]]] = defaultdict(list)
+    for one in decoded:
+        name = groups[one.image.product_id].name
+        if name not in stated and _shown(one, shared).hash is not None:
+            positions[one.image.category].append([position(name, settings.seed)])
+    rules = {
+        category: split_rule(extreme_positions(found), settings.eval_fraction, settings.test_fraction)
+        for category, found in positions.items()
+    }
+    return place(decoded, **options, rules=rules), shared
+
+
+def _shared(decoded: Iterable[DecodedImage], distance: int) -> set[int]:
+    products: defaultdict[str, list[DecodedImage]] = defaultdict(list)
+    for one in decoded:
+        products[one.image.product_id].append(one)
+    sharers: defaultdict[int, set[Sharer]] = defaultdict(set)
+    for value, who in chain.from_iterable(map(sharers_of, products.values())):
+        sharers[value].add(who)
+    near = near_hashes(sharers, distance)
+    return shared_hashes(sharers, ((one, other) for one in sharers for other in near[one] if one < other))
+
+
+def sharers_of(product: Sequence[DecodedImage]) -> Iterator[tuple[int, Sharer]]:
+    """The perceptual hashes of the pictures of one product that show anything, each with what tells products apart."""
+    hashes = {one.perceptual_hash for one in product if not one.low_info}
+    image = product[0].image
+    return ((value, sharer(image.product_id, image.category, hashes - {value})) for value in hashes)
 
 
 def _shown(one: DecodedImage, shared: Collection[int]) -> Shown:

@@ -4,7 +4,17 @@ import re
 
 _PLAIN_NUMBER = re.compile(r"\d+(?:\.\d+)?[eE][+-]?\d+")
 _AMOUNT = re.compile(r"\d[\d.,'’ ]*|[.,]\d+")
-_CURRENCY = re.compile(r"[A-Za-z]{3}\b|\b[A-Za-z]{3}")
+# The codes of ISO 4217 in use, of money that things are priced in.
+_ISO_4217 = """
+AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF
+CHF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD
+HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD
+MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN
+PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY
+TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWG
+"""
+_CODES = frozenset(_ISO_4217.split())
+_WORD = re.compile(r"[A-Za-z]+")
 _SYMBOLS = {"€": "EUR", "£": "GBP", "₹": "INR", "zł": "PLN"}  # $, ¥ and kr are of several
 _OTHER_SYMBOLS = "$¥₩₽₺₴฿₫₪"
 _THOUSANDS_DIGITS = 3
@@ -46,6 +56,8 @@ def read_price(text: str, decimal: str) -> tuple[str, str]:
         if not mark:
             raise ValueError(f"price must tell thousands from cents, got {text[:40]!r} in a column that shows neither")
     whole, _, cents = digits.rpartition(mark) if mark and mark in digits else (digits, "", "")
+    if cents and not cents.isdecimal():
+        raise ValueError(f"price must be a number, got {text[:40]!r}")
     return _without_thousands(whole, text) + (f".{cents}" if cents else ""), currency
 
 
@@ -59,17 +71,15 @@ def _amount(text: str) -> tuple[str, str]:
     currency = next((code for symbol, code in _SYMBOLS.items() if symbol in around), "")
     for symbol in (*_SYMBOLS, *_OTHER_SYMBOLS):
         around = around.replace(symbol, " ")
-    if stated := _CURRENCY.search(around):
+    if (stated := _WORD.search(around)) and stated[0].upper() in _CODES:
         currency, around = stated[0].upper(), around.replace(stated[0], " ", 1)
-    if around.strip(" .-–—"):
+    if around.strip(" .-–—") or any(sign in before for sign in "-–—"):
         return "", ""
-    if "-" in before or "–" in before:
-        return "", ""
-    return numbers[0].replace(" ", "").rstrip(".,'’"), currency
+    return numbers[0].rstrip(" .,'’"), currency
 
 
 def _without_thousands(whole: str, text: str) -> str:
-    first, *groups = re.split("[.,'’]", whole)
+    first, *groups = re.split("[.,'’ ]", whole)
     if any(len(group) != _THOUSANDS_DIGITS for group in groups) or (groups and not 0 < len(first) <= _THOUSANDS_DIGITS):
         raise ValueError(f"price must be a number, got {text[:40]!r}")
     return first + "".join(groups) or "0"

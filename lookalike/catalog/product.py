@@ -241,6 +241,11 @@ def to_answer(image: CatalogImage) -> dict[str, Any]:
     return to_columns(image, Reach.ANSWER)
 
 
+def parse_availability(text: str) -> str:
+    """One spelling: "In stock" and in_stock are one value."""
+    return "_".join(text.casefold().split())
+
+
 def parse_price(text: str) -> str:
     """Plain decimal digits of a number such as '19.90' or '1e3', at most 15 that count; '' for ''.
 

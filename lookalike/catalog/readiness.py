@@ -27,7 +27,7 @@ class State(Word):
     STOP = "stop"
 
 
-class Shown(NamedTuple):
+class Counted(NamedTuple):
     """What readiness needs to know of an image.
 
     split: train, eval, test or untrained.   label: '' where it is no example of a class.
@@ -83,7 +83,7 @@ Counts = Mapping[tuple[str, str], Count]
 """By split and label."""
 
 
-def count_product(images: Iterable[Shown]) -> dict[tuple[str, str], Count]:
+def count_product(images: Iterable[Counted]) -> dict[tuple[str, str], Count]:
     """The counts of one product's images."""
     shown = list(images)
     counts: dict[tuple[str, str], Count] = {}

@@ -19,6 +19,7 @@ from lookalike.catalog.product import (
     Field,
     Kind,
     is_attribute,
+    parse_availability,
     parse_crop,
     parse_price,
 )
@@ -284,7 +285,7 @@ _READ: dict[str, Callable[[str], str]] = {
     "domain": lambda text: text or "catalog",
     "currency": str.upper,  # ISO 4217 writes EUR
     "url": _as_it_is,
-    "availability": lambda text: "_".join(text.casefold().split()),  # "In stock" and in_stock are one value
+    "availability": parse_availability,
     "sha256": _sha256,
     "split": lambda text: SPLIT_WORDS.get(text.casefold(), text),
 }

@@ -121,7 +121,7 @@ def open_source(
         products[row.product_id].append(_renamed(row, renamed or {}))
     merged = _Sorted(dead=read.dead, notes=read.notes)
     for stated in products.values():
-        merged.add_all(chain.from_iterable(merge_product(stated)))
+        merged.add_all(chain.from_iterable(merge_product(stated, parts[-1].span)))
     rows = sorted(merged.rows, key=lambda row: row.stated_as)
     return Source(rows, merged.dead, [part.span for part in parts if part.span], merged.notes)
 
@@ -191,20 +191,21 @@ def _rows(part: Part, settings: IngestSettings, keep: Keep) -> Iterator[Found]:
         raise DataError(str(error)) from error
 
 
-def merge_product(rows: Sequence[CatalogImage]) -> tuple[list[CatalogImage], list[DeadLetter | Note]]:
+def merge_product(rows: Sequence[CatalogImage], last_span: str) -> tuple[list[CatalogImage], list[DeadLetter | Note]]:
     """What the rows of one product come to, and what is told of it; they are given oldest first.
+
+    last_span: of the whole source.
 
     Every image carries the facts of the whole product: what the newest row that states a fact says. Its categories are
     all that its newest span with any states, the first one first. An image that comes twice keeps its newest row; the
     others are dead letters.
     """
-    if len(rows) == 1:
-        return list(rows), []
-    facts = _facts(rows)
+    facts = _facts(rows) if len(rows) > 1 else {}
     kept, told = _keep_newest(replace(row, **facts) for row in rows)
-    newest = {facts["category"], *facts["other_categories"]}
-    if any(set(row.categories) - newest for row in rows):
-        told.append(Note("categories of earlier days gave way to those of the newest", rows[0].product_id))
+    if any(set(row.categories) - set(kept[-1].categories) for row in rows):
+        told.append(Note("categories of earlier days gave way to those of the newest", kept[-1].product_id))
+    if kept[-1].span != last_span:
+        told.append(Note("products that the last day does not list stay as they were", kept[-1].product_id))
     return kept, told
 
 

@@ -98,6 +98,7 @@ def search(
     image: Annotated[Path, typer.Argument(help="A photo.", exists=True, dir_okay=False)],
     k: Annotated[int, typer.Option("-k", min=1, max=200, help="How many products.")] = 10,
     category: Annotated[str, typer.Option(help="Only this category and those below it.")] = "",
+    availability: Annotated[str, typer.Option(help="Only products of this availability, such as in_stock.")] = "",
     root: Root = ROOT,
     as_json: AsJson = False,
 ) -> None:
@@ -108,7 +109,7 @@ def search(
     from serving.searcher import load_release
 
     try:
-        parameters = SearchParameters(k=k, category=category)
+        parameters = SearchParameters(k=k, category=category, availability=availability)
     except ValueError as error:
         raise typer.BadParameter(f"--category must be a path such as 'Clothing > Tops', got {category!r}") from error
     live, watch = load_release(_release(root)), Stopwatch()

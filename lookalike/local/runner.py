@@ -1,5 +1,6 @@
 """Runs a pipeline node by node in this process, and reads from ML Metadata what came of it."""
 
+import json
 import logging
 import shutil
 import uuid
@@ -17,6 +18,8 @@ from tfx.dsl.compiler.compiler import Compiler
 from tfx.dsl.compiler.constants import PIPELINE_RUN_ID_PARAMETER_NAME
 from tfx.orchestration.portable.runtime_parameter_utils import substitute_runtime_parameter
 
+from components.artifacts import ACCOUNT
+from lookalike.errors import UserError
 from lookalike.local.metadata import open_metadata
 
 # Beam's default runner would first look for another one, Prism, on the network. The image is never started: naming one
@@ -30,7 +33,7 @@ Execution: Any = metadata_store_pb2.Execution
 
 @dataclass(frozen=True)
 class PipelineRun:
-    """A run that ended well.
+    """A run, as far as it came.
 
     cached: nodes that had nothing to do.
     worked: nodes that ran.
@@ -41,23 +44,25 @@ class PipelineRun:
     _store: MetadataStore
     _context_id: int
 
+    @property
+    def account(self) -> dict[str, Any] | None:
+        """What became of all that was read, as `catalog.account` documents it; None where that is not known."""
+        stated = (artifact.custom_properties[ACCOUNT].string_value for artifact in self._artifacts("Examples"))
+        return next(map(json.loads, filter(None, stated)), None)
+
     def artifact_uri(self, type_name: str) -> str:
         """Where the run's only artifact of a type lies."""
-        return str(self._artifact(type_name).uri)
+        [artifact] = self._artifacts(type_name)
+        return str(artifact.uri)
 
-    def artifact_property(self, type_name: str, name: str) -> str:
-        """What the run's only artifact of a type says under a name."""
-        return str(self._artifact(type_name).custom_properties[name].string_value)
-
-    def _artifact(self, type_name: str) -> Any:
-        type_id = self._store.get_artifact_type(type_name).id
+    def _artifacts(self, type_name: str) -> list[Any]:
+        kinds = [one.id for one in self._store.get_artifact_types() if one.name == type_name]
         found = self._store.get_artifacts_by_context(self._context_id)
-        [artifact] = [artifact for artifact in found if artifact.type_id == type_id]
-        return artifact
+        return [artifact for artifact in found if artifact.type_id in kinds]
 
 
 def run_pipeline(pipeline: tfx.dsl.Pipeline, metadata: Path, on_node: Callable[[str], None]) -> PipelineRun:
-    """Runs to the end, or raises what the node that failed raised.
+    """Runs to the end, or raises what the node that failed raised; a refusal with the account of what was read.
 
     The caller holds the workspace's lock: executions that ML Metadata believes to be running are of killed runs, and
     are closed first, with what they left behind.
@@ -69,8 +74,12 @@ def run_pipeline(pipeline: tfx.dsl.Pipeline, metadata: Path, on_node: Callable[[
     store = open_metadata(metadata)
     _close_killed_executions(store, Path(pipeline.pipeline_info.pipeline_root))
     run_id = str(uuid.uuid4())
-    with _started_nodes(on_node):
-        tfx.orchestration.LocalDagRunner().run_with_ir(_compiled(pipeline, run_id))
+    try:
+        with _started_nodes(on_node):
+            tfx.orchestration.LocalDagRunner().run_with_ir(_compiled(pipeline, run_id))
+    except UserError as error:
+        error.account = error.account or _find_run(store, pipeline.pipeline_info.pipeline_name, run_id).account
+        raise
     return _find_run(store, pipeline.pipeline_info.pipeline_name, run_id)
 
 

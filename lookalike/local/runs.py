@@ -1,6 +1,5 @@
 """One training and one promotion on this machine: build the pipeline, run it, say what came of it."""
 
-import json
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tfx.orchestration import metadata
 
 from components.accuracy import accuracy_by_slice
-from components.artifacts import ACCOUNT
 from components.candidate import CandidateFacts
 from components.verdict import StageVerdict
 from lookalike.configs.settings import Settings, SettingsError, merge
@@ -130,7 +128,7 @@ def train(workspace: Workspace, settings: Settings, request: Request, on_node: O
         candidate,
         uri,
         accuracy_by_slice(run.artifact_uri("ModelEvaluation")),
-        json.loads(run.artifact_property("Examples", ACCOUNT)),
+        run.account or {},
         _readiness(workspace),
         run,
     )

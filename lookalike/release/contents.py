@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow_hotfix
 
 from lookalike.catalog.product import CatalogImage, Kind, Reach, fields_of, from_columns, to_columns
@@ -58,10 +60,14 @@ def by_category(image: CatalogImage) -> tuple[Any, ...]:
 
 
 class Catalog:
-    """The records of a release, memory-mapped: row i describes embedding i and id i of the index."""
+    """The records of a release, memory-mapped: row i describes embedding i and id i of the index.
+
+    knows_pictures: whether digests of the canonical images are kept, as since format 2.
+    """
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
+        self.knows_pictures = "canonical_sha256" in table.column_names
 
     @classmethod
     def open(cls, path: Path) -> "Catalog":
@@ -90,11 +96,6 @@ class Catalog:
         """Reads one picture, a JPEG. Raises IndexError for a row that is not there."""
         return bytes(self._value("thumbnail", row))
 
-    @property
-    def knows_pictures(self) -> bool:
-        """Whether digests of the canonical images are kept, as since format 2."""
-        return "canonical_sha256" in self._table.column_names
-
     @cached_property
     def pictures(self) -> list[str]:
         """`CatalogImage.picture` of every row; the image's name where no digest is kept."""
@@ -116,6 +117,13 @@ class Catalog:
         if "other_categories" not in self._table.column_names:
             return {}
         return {row: others for row, others in enumerate(self._column("other_categories")) if others}
+
+    def is_available(self, availability: str) -> npt.NDArray[np.bool_]:
+        """[num_images] whether each is of a product of this availability, as the record writes it (in_stock)."""
+        if "availability" not in self._table.column_names:
+            return np.zeros(len(self), np.bool_)
+        equal = pc.fill_null(pc.equal(self._table.column("availability"), availability), False)
+        return np.asarray(equal.to_numpy(), np.bool_)
 
     def _column(self, name: str) -> list[Any]:
         return list(self._table.column(name).to_pylist())

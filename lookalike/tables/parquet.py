@@ -1,6 +1,6 @@
 """Parquet: one file, or a folder of parts as Spark writes it, read in batches whatever the row groups are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ _PAGE_BYTES = 1024 * 1024  # read ahead of a column; without a bound it is all o
 _PART = "*.parquet"
 _NOT_PYTHONS = (ValueError, OverflowError, LookupError)  # no UTF-8, no year of Python's, no zone that it knows
 _UNREADABLE = object()
+# A page is unpacked at once. Text comes to a tenth of itself; what comes to less than a hundredth is no text of a shop.
+_MAX_RATIO, _MAX_UNPACKED_BYTES = 100, 64 * 1024 * 1024
 
 
 def open_parquet(path: Path, header: Header) -> Table:
@@ -43,12 +45,26 @@ def _rows(parts: Sequence[Path], header: Header) -> Iterator[Row]:
         with _open(part) as file:
             names = file.schema_arrow.names
             wanted = {name: column for name, column in zip(names, header.columns(names, part), strict=True) if column}
+            _check_unpacked(part, file.metadata, wanted)
             carries = any(_carries_bytes(file.schema_arrow.field(name).type) for name in wanted)
             for batch in file.iter_batches(_PICTURE_BATCH_ROWS if carries else _BATCH_ROWS, columns=list(wanted)):
                 columns = [wanted[name] for name in batch.schema.names]
                 for cells in zip(*map(_values, batch.columns), strict=True):
                     number += 1
                     yield _row(number, columns, cells)
+
+
+def _check_unpacked(path: Path, metadata: pq.FileMetaData, wanted: Container[str]) -> None:
+    """By what the file says of itself. Raises TableError."""
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            unpacked, packed = column.total_uncompressed_size, column.total_compressed_size
+            is_wanted = column.path_in_schema.partition(".")[0] in wanted
+            if is_wanted and unpacked > max(_MAX_UNPACKED_BYTES, _MAX_RATIO * packed):
+                raise TableError(
+                    f"the column {column.path_in_schema} of {path} must unpack to at most {_MAX_RATIO} times its size, "
+                    f"got {packed:,} bytes that say they hold {unpacked:,}"
+                )
 
 
 def _carries_bytes(kind: pa.DataType) -> bool:

@@ -1,5 +1,7 @@
 """Running the product as a shop would: the command in processes of its own, on a drawn catalogue."""
 
+import csv
+import io
 import json
 import os
 import signal
@@ -13,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from lookalike.drawing.catalog import draw_catalog
 
 ROOT = Path(__file__).resolve().parents[2]
 WARM_COMMAND = Path(__file__).with_name("warm_command.py")
 COMMAND_TIMEOUT_S = 600
-NUM_PRODUCTS = 36
+NUM_PRODUCTS, NUM_PLACEHOLDERS, NUM_DRAFTS = 36, 6, 4
 TINY = {
     "ingest.longest_side_px": 64,
     "ingest.eval_fraction": 0.2,
@@ -198,8 +201,8 @@ def warm_commands(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="session")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The manifest of a small drawn catalogue."""
-    return draw_catalog(
+    """The table of a small drawn catalogue, as a shop's spreadsheet might write it."""
+    manifest = draw_catalog(
         tmp_path_factory.mktemp("catalogue"),
         num_products=NUM_PRODUCTS,
         seed=0,
@@ -207,6 +210,29 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
         catalog_images=3,
         wild_images=2,
     )
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    feed = manifest.with_name("Products.CSV")
+    feed.write_bytes(as_a_spreadsheet(rows, manifest.parent).encode("cp1252"))
+    manifest.unlink()
+    return feed
+
+
+def as_a_spreadsheet(rows: list[dict[str, Any]], folder: Path) -> str:
+    """Semicolons, decimal commas, paths of Windows, a placeholder of new products, drafts, empty rows at the end."""
+    names = {name: name.replace("_", " ").title() if ":" not in name else name for name in rows[0]}
+    Image.radial_gradient("L").resize((64, 64)).save(folder / "soon.png")
+    new = [
+        {"image": "soon.png", "product_id": f"new-{number}", "category": rows[-number]["category"], "domain": "catalog"}
+        for number in range(0, 10 * NUM_PLACEHOLDERS, 10)
+    ]
+    drafts = [{"product_id": f"draft-{number}", "title": "to come, Größe 5"} for number in range(NUM_DRAFTS)]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, names, delimiter=";", restval="")
+    writer.writerow(names)
+    for row in [*rows, *new, *drafts]:
+        price = f"{row['price']:.2f} €".replace(".", ",") if row.get("price") else ""
+        writer.writerow(row | {"image": row.get("image", "").replace("/", "\\"), "price": price})
+    return text.getvalue() + f"{';' * (len(names) - 1)}\r\n" * 30
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,23 @@ def test_training_ends_green_with_a_candidate_awaiting_review(story: Any) -> Non
     assert "data:image/jpeg;base64," in Path(story.run.document["evaluation"]).read_text()
 
 
+def test_a_spreadsheet_of_a_shop_is_read_and_accounted_for(story: Any, catalog: Path) -> None:
+    account = story.run.document["account"]
+    assert account["kept"] == {"images": 36 * 5 + 6, "products": 36 + 6, "categories": 12}
+    assert account["set_aside"] == {"NO_IMAGE": {"": 4}}
+    assert account["read"] == 36 * 5 + 6 + 4
+    assert {note["note"]: note["count"] for note in account["notes"]} == {
+        "Products.CSV was read as: semicolons, Windows-1252, decimal comma": 1,
+        "images were found by a name that is spelt in another way": 36 * 5,
+        "pictures that many products share can be found, and are not learnt from": 6,
+    }
+    assert Path(account["details"]).read_text().count("NO_IMAGE") == 4
+    assert story.run.document["readiness"]["products"]["untrained"] == 6
+    settings = ("--set", "ingest.longest_side_px=64")  # as the run had
+    checked = story.shop.warm.run("check", "--data", str(catalog), "--json", *settings)
+    assert checked.document["account"] | {"details": ""} == account | {"details": ""}
+
+
 def test_a_pending_decision_pushes_nothing_and_says_so(story: Any) -> None:
     assert story.promote_too_early.status == 75
     assert "AWAITING_REVIEW" in story.promote_too_early.stderr

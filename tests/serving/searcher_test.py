@@ -39,6 +39,7 @@ class ListCatalog:
     def __init__(self, records: list[CatalogImage]):
         self._records = records
         self.product_ids = [record.product_id for record in records]
+        self.is_available = lambda wanted: np.array([record.availability == wanted for record in records])
         self.categories = [record.category for record in records]
         self.other_categories = {
             row: list(record.other_categories) for row, record in enumerate(records) if record.other_categories
@@ -108,6 +109,22 @@ def test_products_equal_a_naive_loop(
         for hit in hits:
             assert hit.image == records[hit.row]
             assert hit.score == pytest.approx(float(np.dot(query, embeddings[hit.row])), abs=1e-6)
+
+
+@pytest.mark.parametrize("category", ["", "Clothing", "Shoes"])
+@pytest.mark.parametrize("wanted", ["in_stock", "out_of_stock", "preorder"])
+def test_products_of_one_availability_equal_a_naive_loop_over_those(
+    tmp_path: Path, embeddings: np.ndarray, records: list[CatalogImage], wanted: str, category: str
+) -> None:
+    stated = [
+        replace(one, availability="out_of_stock" if one.product_id.endswith("7") else "in_stock") for one in records
+    ]
+    searcher = make_searcher(tmp_path, embeddings, stated)
+    rows = [row for row, one in enumerate(stated) if one.availability == wanted]
+    prefix = tuple(category.split(" > ")) if category else ()
+    query = unit_vectors(1, 8, seed=1)[0]
+    found = [hit.image.product_id for hit in searcher.search(query, 5, category, wanted)]
+    assert found == naive_search(query, embeddings[rows], [stated[row] for row in rows], 5, prefix)
 
 
 def test_product_with_many_images_does_not_crowd_out_others(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookalike.catalog.dead_letters import Reason
-from lookalike.catalog.placement import UNTRAINED, DecodedImage, Placement, SetAside, place
+from lookalike.catalog.placement import UNTRAINED, DecodedImage, Placement, SetAside, place, place_whole
 from lookalike.catalog.product import CatalogImage
-from lookalike.catalog.shared_pictures import shared_hashes, sharer
-from lookalike.catalog.splits import Group, near_hashes, tied
+from lookalike.catalog.splits import Group, tied
+from lookalike.configs.settings import IngestSettings
 
 FAR_APART = [int(f"{row:04b}" * 16, 2) for row in range(16)]  # any two differ in at least 16 bits
 
@@ -43,16 +43,7 @@ def placed_whole(
 
 
 def shared_by_many(images: tuple[DecodedImage, ...], distance: int) -> set[int]:
-    hashes: dict[str, set[int]] = {}
-    seen = [one for one in images if not one.low_info]
-    for one in seen:
-        hashes.setdefault(one.image.product_id, set()).add(one.perceptual_hash)
-    sharers: dict[int, set] = {}
-    for one in seen:
-        others = hashes[one.image.product_id] - {one.perceptual_hash}
-        sharers.setdefault(one.perceptual_hash, set()).add(sharer(one.image.product_id, one.image.category, others))
-    near = near_hashes(sharers, distance)
-    return shared_hashes(sharers, ((one, other) for one in near for other in near[one]))
+    return place_whole(images, IngestSettings(near_duplicate_distance=distance))[1]
 
 
 def goes(split: str, *categories: str, seen_in: str = "") -> Placement:

@@ -21,6 +21,8 @@ from lookalike.catalog.prices import decimal_mark, read_price
         ("1e3", "1e3", ""),
         (".99", "0.99", ""),
         ("1299", "1299", ""),
+        ("usd 5", "5", "USD"),
+        ("5EUR", "5", "EUR"),
     ],
 )
 def test_prices_are_read_as_feeds_write_them(text, number, currency):
@@ -34,7 +36,24 @@ def test_what_may_be_thousands_goes_by_its_column(decimal):
 
 
 @pytest.mark.parametrize(
-    "text", ["on request", "10-20", "from 5", "-3", "5 for 2", "1.2.3", "12,34,567", "free", "1,2,3.4", "5%"]
+    "text",
+    [
+        "on request",
+        "10-20",
+        "now 20",
+        "12 pcs",
+        "5 10",
+        "1 29,5",
+        "19, 99",
+        "from 5",
+        "-3",
+        "5 for 2",
+        "1.2.3",
+        "12,34,567",
+        "free",
+        "1,2,3.4",
+        "5%",
+    ],
 )
 def test_words_ranges_and_riddles_are_no_price(text):
     with pytest.raises(ValueError, match="price must"):

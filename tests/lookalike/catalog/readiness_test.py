@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from lookalike.catalog.readiness import Count, Shown, State, assess, count_product
+from lookalike.catalog.readiness import Count, Counted, State, assess, count_product
 
 
 def shop(*products):
@@ -10,7 +10,7 @@ def shop(*products):
     counts = {}
     for number, (split, label, images, *more) in enumerate(products):
         asks, category = [*more, *(True, label)[len(more) :]]
-        shown = [Shown(split, label, category, f"p{number}", asks)] * images
+        shown = [Counted(split, label, category, f"p{number}", asks)] * images
         for key, count in count_product(shown).items():
             counts[key] = counts.get(key, Count()).plus(count)
     return counts
@@ -38,7 +38,7 @@ def test_a_catalogue_that_lacks_nothing_is_one_word():
 
 
 def test_a_product_is_counted_once_in_each_class_and_split_that_its_images_are_in():
-    images = [Shown("train", "Hats", "Hats", "p", True)] * 2 + [Shown("untrained", "", "Hats", "p", True)]
+    images = [Counted("train", "Hats", "Hats", "p", True)] * 2 + [Counted("untrained", "", "Hats", "p", True)]
     assert count_product(images) == {
         ("train", "Hats"): Count(products=1, images=2, asking=2, multiple=2, contested=0),
         ("untrained", ""): Count(products=1, images=1, asking=1, multiple=1, contested=1),

@@ -528,6 +528,13 @@ def test_categories_of_the_newest_day_that_states_any_replace_older_ones(tmp_pat
     assert told(source) == {"categories of earlier days gave way to those of the newest": 1}
 
 
+def test_products_that_the_last_day_leaves_out_are_told(tmp_path):
+    for day, names in (("20", "ab"), ("21", "b")):
+        for name in names:
+            touch(tmp_path, f"span=2026-11-{day}/{name}.jpg")
+    assert told(opened(tmp_path, window_spans=2)) == {"products that the last day does not list stay as they were": 1}
+
+
 def test_renamed_categories_take_what_lies_below_them_along(tmp_path):
     touch(tmp_path, "Clothes/Tops/Tee/1.jpg", "Clothes/2.jpg", "Shoes/3.jpg")
     renamed = {"Clothes": "Clothing", "Clothes > Tops": "Clothing > Shirts"}

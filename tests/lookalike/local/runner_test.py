@@ -8,6 +8,7 @@ import pytest
 from tfx import v1 as tfx
 
 from components import artifacts
+from lookalike.catalog.dead_letters import DataError
 from lookalike.local.runner import PipelineRun, output_uris, run_pipeline
 
 YEAR_MS = 365 * 86_400_000
@@ -86,3 +87,29 @@ def test_a_node_that_never_ran_handed_out_nothing(say: Callable[[str], PipelineR
     assert output_uris(metadata, NODE) == []
     say("something")
     assert output_uris(metadata, "words.Sing") == []
+
+
+@tfx.dsl.components.component
+def Read(examples: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.Examples]) -> None:  # noqa: N802
+    examples.set_string_custom_property(artifacts.ACCOUNT, '{"read": 3}')
+
+
+@tfx.dsl.components.component
+def Refuse(examples: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples]) -> None:  # noqa: N802
+    raise DataError("not these")
+
+
+@pytest.mark.parametrize("times", [1, 2])  # the second time, what was read comes from the cache
+def test_a_refusal_carries_the_account_of_what_the_run_has_read(tmp_path: Path, metadata: Path, times: int) -> None:
+    for _ in range(times):
+        read = Read()
+        pipeline = tfx.dsl.Pipeline(
+            pipeline_name="refused",
+            pipeline_root=str(tmp_path / "artifacts"),
+            components=[read, Refuse(examples=read.outputs["examples"])],
+            enable_cache=True,
+            metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(str(metadata)),
+        )
+        with pytest.raises(DataError, match="not these") as refused:
+            run_pipeline(pipeline, metadata, lambda node: None)
+        assert refused.value.account == {"read": 3}

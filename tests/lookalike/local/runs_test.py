@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -34,8 +34,7 @@ class FakeRun:
     def artifact_uri(self, type_name: str) -> str:
         return str(self.candidate)
 
-    def artifact_property(self, type_name: str, name: str) -> str:
-        return "{}"
+    account: ClassVar[dict[str, Any]] = {}
 
 
 class Pipelines:

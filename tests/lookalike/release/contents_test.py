@@ -66,6 +66,8 @@ def test_records_come_back_as_they_were_written(tmp_path):
     assert catalog.pictures == ["cd" * 32, ""]
     assert catalog.other_categories == {0: ["Sale", "Summer"]}
     assert catalog.product_ids == ["p1", "p2"]
+    assert catalog.is_available("in_stock").tolist() == [True, False]
+    assert catalog.is_available("sold").tolist() == [False, False]
     assert catalog.categories == ["Clothing > Dresses", ""]
 
 
@@ -107,6 +109,7 @@ def test_catalogue_of_the_first_format_is_read_and_what_it_lacks_is_absent(tmp_p
     expected = CatalogImage("a.jpg", "p", category="Hat", title="T", price="99.99", attributes={"fit": "slim"})
     assert catalog.image(0) == expected
     assert (catalog.pictures, catalog.other_categories) == (["a.jpg"], {})
+    assert catalog.is_available("in_stock").tolist() == [False]
 
 
 def test_a_column_of_a_later_version_is_passed_over_and_a_later_format_is_refused(tmp_path):

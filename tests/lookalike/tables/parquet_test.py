@@ -116,3 +116,11 @@ def test_whose_columns_carry_a_pickle_is_refused_and_nothing_runs(read, tmp_path
 def test_damaged_file_is_refused(read, content):
     with pytest.raises(TableError, match="must be readable"):
         read(content, "a.parquet")
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(read, tmp_path):
+    bomb = pa.table({"image": ["a.jpg"], "title": ["x" * 80_000_000]})
+    pq.write_table(bomb, tmp_path / "a.parquet", compression="zstd", use_dictionary=False, write_statistics=False)
+    assert (tmp_path / "a.parquet").stat().st_size < 100_000
+    with pytest.raises(TableError, match=r"title .* at most 100 times its size, got .* that say they hold 80,0"):
+        read(None, "a.parquet")
