@@ -5,7 +5,6 @@ Pictures lie in files from the worker that decodes them on; between the steps go
 
 import hashlib
 import json
-import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -51,8 +50,6 @@ from lookalike.catalog.taxonomy import Taxonomy
 from lookalike.configs.settings import IngestSettings
 from lookalike.storage.address import open_folder
 from lookalike.storage.folder import joined
-
-log = logging.getLogger(__name__)
 
 IMAGES_PER_SHARD = 1000
 NEAR_ACROSS = "near-duplicate pictures lie across splits, and their queries are not measured"
