@@ -137,6 +137,7 @@ def create_training_pipeline(
         taxonomy=taxonomy,
         model=model,
         blessing=evaluator.outputs["blessing"],
+        accuracy=evaluator.outputs["evaluation"],
         evaluation=retrieval.outputs["evaluation"],
         retrieval_verdict=retrieval.outputs["verdict"],
         infra_verdict=infra_check.outputs["verdict"],

@@ -46,6 +46,21 @@ def accuracy_eval_config(min_accuracy: float) -> config_pb2.EvalConfig:
     )
 
 
+def why_not_blessed(evaluation_uri: str) -> str:
+    """What TFMA found too low, against which setting, and what to do.
+
+    evaluation_uri: of the Evaluator's ModelEvaluation, whose blessing was withheld.
+    """
+    validations = tfma.load_validation_result(evaluation_uri).metric_validations_per_slice
+    for failure in (failure for validation in validations for failure in validation.failures):
+        floor, got = failure.metric_threshold.value_threshold.lower_bound.value, failure.metric_value.double_value.value
+        return (
+            f"the classifier must be right on at least {floor:g} of the labelled held-out images"
+            f" (evaluation.min_accuracy), got {got:.3g}: train for longer, state more labelled products, or lower it"
+        )
+    return "the classifier was not measured: expected labelled images in the split test, got none"
+
+
 def accuracy_by_slice(evaluation_uri: str) -> list[dict[str, Any]]:
     """What TFMA measured, to be looked at: slice, number of labelled images, accuracy; overall first, then by name.
 

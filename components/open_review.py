@@ -8,6 +8,7 @@ from tfx import v1 as tfx
 from tfx.components.evaluator import constants as evaluator_constants
 
 from components import artifacts
+from components.accuracy import why_not_blessed
 from components.candidate import CandidateFacts
 from components.component import component
 from components.verdict import StageVerdict
@@ -27,6 +28,7 @@ def OpenReview(
     taxonomy: tfx.dsl.components.InputArtifact[artifacts.Taxonomy],
     model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
     blessing: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelBlessing],
+    accuracy: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelEvaluation],
     evaluation: tfx.dsl.components.InputArtifact[artifacts.RetrievalEvaluation],
     retrieval_verdict: tfx.dsl.components.InputArtifact[artifacts.VerdictArtifact],
     infra_verdict: tfx.dsl.components.InputArtifact[artifacts.VerdictArtifact],
@@ -42,7 +44,7 @@ def OpenReview(
     promotion_settings: kept with the candidate.
     submitted_by: who started the run, '' for nobody; a round that stands keeps its first.
     """
-    refusals = [] if _is_blessed(blessing) else ["TFMA: a metric of the overall slice is below its threshold"]
+    refusals = [] if _is_blessed(blessing) else [_why_not_blessed(accuracy)]
     for verdict in (StageVerdict.load(retrieval_verdict.uri), StageVerdict.load(infra_verdict.uri)):
         refusals += [] if verdict.passed else verdict.reasons
     with fetched(evaluation.uri) as evidence_dir:
@@ -71,6 +73,11 @@ def OpenReview(
 
 def _is_blessed(blessing: tfx.types.standard_artifacts.ModelBlessing) -> bool:
     return evaluator_constants.BLESSED_FILE_NAME in open_folder(blessing.uri).children()
+
+
+def _why_not_blessed(accuracy: tfx.types.standard_artifacts.ModelEvaluation) -> str:
+    with fetched(accuracy.uri) as directory:
+        return why_not_blessed(str(directory))
 
 
 def _open_round(

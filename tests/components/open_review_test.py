@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from tensorflow_model_analysis.proto import validation_result_pb2
 from tfx import v1 as tfx
 
 from components import artifacts
+from components.accuracy import why_not_blessed
 from components.candidate import CandidateFacts
 from components.open_review import OpenReview
 from components.review_evidence import CandidateIdentity, EmbeddedImages, write_review_evidence
@@ -18,6 +21,10 @@ from lookalike.review.rounds import pending_tasks
 from lookalike.review.store import open_store
 
 PASSED = StageVerdict(True, ["good enough"], {})
+TOO_LOW = (
+    "the classifier must be right on at least 0.4 of the labelled held-out images (evaluation.min_accuracy), got 0.25:"
+    " train for longer, state more labelled products, or lower it"
+)
 
 
 @pytest.fixture
@@ -39,6 +46,8 @@ def open_review(artifact, stored_image, tmp_path):
     def run(name="candidate", *, by="Ana", tfma=True, retrieval=PASSED, infra=PASSED, **settings):
         blessing = artifact(standard.ModelBlessing, f"{name}-blessing")
         (Path(blessing.uri) / ("BLESSED" if tfma else "NOT_BLESSED")).touch()
+        accuracy = artifact(standard.ModelEvaluation, f"{name}-accuracy")
+        write_validations(accuracy.uri, *([] if tfma else [failure(floor=0.4, got=0.25)]))
         verdicts = (
             artifact(artifacts.VerdictArtifact, f"{name}-retrieval"),
             artifact(artifacts.VerdictArtifact, f"{name}-infra"),
@@ -53,6 +62,7 @@ def open_review(artifact, stored_image, tmp_path):
         OpenReview.test_call(
             **inputs,
             blessing=blessing,
+            accuracy=accuracy,
             evaluation=evaluation,
             retrieval_verdict=verdicts[0],
             infra_verdict=verdicts[1],
@@ -76,6 +86,27 @@ def tasks(tmp_path):
             return pending_tasks(session, round_id)
 
     return read
+
+
+def failure(floor, got):
+    """What TFMA writes of a metric below its floor."""
+    found = validation_result_pb2.ValidationFailure()
+    found.metric_threshold.value_threshold.lower_bound.value = floor
+    found.metric_value.double_value.value = got
+    return found
+
+
+def write_validations(directory, *failures):
+    result = validation_result_pb2.ValidationResult(validation_ok=not failures)
+    if failures:
+        result.metric_validations_per_slice.add().failures.extend(failures)
+    with tf.io.TFRecordWriter(f"{directory}/validations.tfrecord") as file:
+        file.write(result.SerializeToString())
+
+
+def test_an_evaluation_that_measured_nothing_says_so(tmp_path):
+    write_validations(tmp_path)
+    assert why_not_blessed(str(tmp_path)).startswith("the classifier was not measured")
 
 
 def test_a_round_opens_once_for_a_candidate_that_nothing_speaks_against(open_review, tasks, tmp_path):
@@ -122,7 +153,7 @@ def test_a_small_catalogue_may_have_fewer_photos_than_a_round_wants(open_review,
 @pytest.mark.parametrize(
     ("against", "refusals"),
     [
-        ({"tfma": False}, ["TFMA: a metric of the overall slice is below its threshold"]),
+        ({"tfma": False}, [TOO_LOW]),
         ({"retrieval": StageVerdict(False, ["recall too low"], {})}, ["recall too low"]),
         ({"infra": StageVerdict(False, ["does not load"], {})}, ["does not load"]),
         (
@@ -131,12 +162,7 @@ def test_a_small_catalogue_may_have_fewer_photos_than_a_round_wants(open_review,
                 "retrieval": StageVerdict(False, ["recall too low", "worse than before"], {}),
                 "infra": StageVerdict(False, ["does not load"], {}),
             },
-            [
-                "TFMA: a metric of the overall slice is below its threshold",
-                "recall too low",
-                "worse than before",
-                "does not load",
-            ],
+            [TOO_LOW, "recall too low", "worse than before", "does not load"],
         ),
     ],
 )
