@@ -12,7 +12,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from lookalike.catalog.dead_letters import DataError, DeadLetter, Reason
-from lookalike.catalog.images import ImageRejected, read_original
+from lookalike.catalog.originals import ImageRejected, read_original
 from lookalike.storage.address import open_folder
 from lookalike.storage.folder import joined
 

@@ -37,9 +37,10 @@ from lookalike.catalog.account import Account, Kept, account_of, accounted
 from lookalike.catalog.dead_letters import DataError, DeadLetter, check_dead_letter_thresholds
 from lookalike.catalog.fingerprints import content_sha256, letter_digest, row_digest, sum_of_digests
 from lookalike.catalog.guarded_decoder import GuardedDecoder
-from lookalike.catalog.images import LOW_INFO, ImageRejected, read_original, recipe
+from lookalike.catalog.images import LOW_INFO, recipe
 from lookalike.catalog.notes import Note, Notes
 from lookalike.catalog.notes import merged as merged_notes
+from lookalike.catalog.originals import ImageRejected, read_original
 from lookalike.catalog.placement import DecodedImage, Placement, place
 from lookalike.catalog.product import CatalogImage
 from lookalike.catalog.rows import in_categories

@@ -8,7 +8,8 @@ from types import TracebackType
 
 from lookalike.catalog.dead_letters import Reason
 from lookalike.catalog.guarded_decoder import Budget, GuardedDecoder
-from lookalike.catalog.images import CanonicalImage, ImageLimits, ImageRejected
+from lookalike.catalog.images import CanonicalImage
+from lookalike.catalog.originals import ImageLimits, ImageRejected
 
 NUM_QUICK = os.cpu_count() or 1
 """Quick photos that are decoded at once."""

@@ -19,7 +19,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from lookalike.catalog.images import CanonicalImage, ImageRejected
+from lookalike.catalog.images import CanonicalImage
+from lookalike.catalog.originals import ImageRejected
 from lookalike.catalog.product import parse_availability, to_answer
 from lookalike.catalog.taxonomy import parse_category
 from lookalike.encoder.embedder import EmbedderUnavailable, parse_encoder_url

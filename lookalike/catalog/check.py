@@ -10,8 +10,9 @@ from typing import Any
 from lookalike.catalog.account import Account, Kept, account_of
 from lookalike.catalog.dead_letters import DataError, DeadLetter, check_dead_letter_thresholds
 from lookalike.catalog.guarded_decoder import GuardedDecoder
-from lookalike.catalog.images import LOW_INFO, ImageRejected, check_first_bytes, read_original
+from lookalike.catalog.images import LOW_INFO
 from lookalike.catalog.notes import Note
+from lookalike.catalog.originals import ImageRejected, check_first_bytes, read_original
 from lookalike.catalog.placement import DecodedImage, Placement, place_whole
 from lookalike.catalog.product import CatalogImage
 from lookalike.catalog.readiness import Count, Counted, Readiness, State, assess, count_product

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from lookalike.catalog.dead_letters import DataError
-from lookalike.catalog.images import looks_like_an_image
 from lookalike.catalog.notes import Note
+from lookalike.catalog.originals import looks_like_an_image
 from lookalike.catalog.product import SPLITS
 from lookalike.catalog.written import SPLIT_WORDS
 from lookalike.errors import in_words

@@ -27,12 +27,12 @@ from typing import Any
 from PIL import Image
 
 from lookalike.catalog.dead_letters import Reason
-from lookalike.catalog.images import CanonicalImage, ImageLimits, ImageRejected, canonicalise
+from lookalike.catalog.images import CanonicalImage, canonicalise
+from lookalike.catalog.originals import USUAL_LIMITS, ImageLimits, ImageRejected
 from lookalike.catalog.product import Crop
 
 _HEADER_LENGTH = struct.Struct(">I")
 _BUFFER_BYTES = 64 * 1024  # most thumbnails come in one piece
-_DEFAULT_LIMITS = ImageLimits()
 _START_TIMEOUT_S = 120.0
 _EXIT_GRACE_S = 1.0
 _OUT_OF_CPU = "signal SIGPROF"
@@ -67,7 +67,7 @@ class GuardedDecoder:
         self,
         *,
         num_workers: int = 1,
-        limits: ImageLimits = _DEFAULT_LIMITS,
+        limits: ImageLimits = USUAL_LIMITS,
         budget: Budget = _DEFAULT_BUDGET,
         decoder: str = "lookalike.catalog.images.canonicalise",
     ) -> None:

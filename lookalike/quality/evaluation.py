@@ -13,7 +13,7 @@ import numpy.typing as npt
 from lookalike.catalog.dead_letters import DataError
 from lookalike.catalog.guarded_decoder import GuardedDecoder
 from lookalike.catalog.image_file import ImageFile
-from lookalike.catalog.images import ImageRejected, read_original
+from lookalike.catalog.originals import ImageRejected, read_original
 from lookalike.catalog.product import CatalogImage
 from lookalike.catalog.sources import kept_in, open_source
 from lookalike.encoder.embedder import Embed, InProcessEmbedder, embed_all

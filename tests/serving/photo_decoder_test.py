@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from lookalike.catalog.dead_letters import Reason
-from lookalike.catalog.images import ImageRejected, canonicalise
+from lookalike.catalog.images import canonicalise
+from lookalike.catalog.originals import ImageRejected
 from serving.photo_decoder import PhotoDecoder
 from tests.bench.hostile_pictures import hostile_pictures, progressive_of_many_scans
 

@@ -2,8 +2,8 @@ import pytest
 
 from lookalike.catalog.account import Account, Kept, account_of, accounted
 from lookalike.catalog.dead_letters import DataError, DeadLetter, Reason
-from lookalike.catalog.images import ImageRejected
 from lookalike.catalog.notes import Note, Notes, in_a_line, merged
+from lookalike.catalog.originals import ImageRejected
 
 
 def letter(number, reason, category=""):

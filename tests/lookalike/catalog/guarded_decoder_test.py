@@ -14,7 +14,8 @@ from PIL import Image
 
 from lookalike.catalog.dead_letters import Reason
 from lookalike.catalog.guarded_decoder import Budget, GuardedDecoder
-from lookalike.catalog.images import ImageLimits, ImageRejected, canonicalise
+from lookalike.catalog.images import canonicalise
+from lookalike.catalog.originals import ImageLimits, ImageRejected
 
 FAULTY_DECODER = """
 import os, signal, sys, time
@@ -235,7 +236,7 @@ PARENT = """
 import sys
 import psutil
 from lookalike.catalog.guarded_decoder import Budget, GuardedDecoder
-from lookalike.catalog.images import ImageRejected
+from lookalike.catalog.originals import ImageRejected
 from lookalike.catalog.guarded_decoder import Budget
 decoder = GuardedDecoder(budget=Budget(cpu_s=100, wall_s=100), decoder="faulty_decoder.decode")
 try:

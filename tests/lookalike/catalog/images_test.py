@@ -1,10 +1,7 @@
-import hashlib
 import io
-import os
 import struct
 import zlib
 from contextlib import suppress
-from pathlib import Path
 
 import imagehash
 import numpy as np
@@ -15,7 +12,8 @@ from PIL import ExifTags, Image, ImageStat
 
 from lookalike.catalog import images
 from lookalike.catalog.dead_letters import Reason
-from lookalike.catalog.images import ANIMATED, LOW_INFO, ImageLimits, ImageRejected, canonicalise, read_original
+from lookalike.catalog.images import ANIMATED, LOW_INFO, canonicalise
+from lookalike.catalog.originals import ImageLimits, ImageRejected
 
 SIDE = 64
 
@@ -347,43 +345,3 @@ def test_damaged_files_are_decoded_or_rejected_and_nothing_else(data, patches, l
     with suppress(ImageRejected):
         image = canonicalise(bytes(damaged[: max(length, 200)]), longest_side_px=SIDE)
         assert max(image.width, image.height) <= SIDE
-
-
-def test_original_is_read_and_checked(tmp_path):
-    path = tmp_path / "a.jpg"
-    path.write_bytes(JPEG)
-    assert read_original(str(path)) == JPEG
-    assert read_original(str(path), sha256=hashlib.sha256(JPEG).hexdigest().upper()) == JPEG
-
-
-def read_reason(path, **options):
-    with pytest.raises(ImageRejected) as rejected:
-        read_original(str(path), **options)
-    return rejected.value.reason
-
-
-def test_bytes_overwritten_mid_file_are_found_by_the_checksum(tmp_path):
-    path = tmp_path / "a.jpg"
-    path.write_bytes(JPEG[:900] + bytes(40) + JPEG[940:])
-    assert read_reason(path, sha256=hashlib.sha256(JPEG).hexdigest()) is Reason.CHECKSUM
-
-
-def test_file_that_cannot_be_read_is_missing(tmp_path):
-    assert read_reason(tmp_path / "none.jpg") is Reason.MISSING_FILE
-    assert read_reason(tmp_path) is Reason.MISSING_FILE
-    assert read_reason("/tmp/\0.jpg") is Reason.MISSING_FILE
-
-
-def test_link_and_pipe_in_place_of_a_file_are_not_read(tmp_path):
-    (tmp_path / "secret.jpg").write_bytes(JPEG)
-    (tmp_path / "link.jpg").symlink_to(tmp_path / "secret.jpg")
-    os.mkfifo(tmp_path / "pipe.jpg")
-    assert read_reason(tmp_path / "link.jpg") is Reason.MISSING_FILE
-    assert read_reason(tmp_path / "pipe.jpg") is Reason.MISSING_FILE
-
-
-def test_huge_file_is_refused_unread(tmp_path):
-    path: Path = tmp_path / "huge.jpg"
-    with path.open("wb") as file:
-        file.truncate(1 << 40)  # a terabyte, sparse
-    assert read_reason(path) is Reason.TOO_LARGE

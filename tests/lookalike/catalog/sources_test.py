@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from lookalike.catalog.dead_letters import DataError, Reason
 from lookalike.catalog.fingerprints import fingerprint
 from lookalike.catalog.guarded_decoder import GuardedDecoder
-from lookalike.catalog.images import ImageRejected, read_original
 from lookalike.catalog.notes import Notes
+from lookalike.catalog.originals import ImageRejected, read_original
 from lookalike.catalog.sources import Source, open_source
 from lookalike.configs.settings import IngestSettings
 from lookalike.storage.address import open_folder
