@@ -136,13 +136,13 @@ def evaluate(
     from lookalike.quality.evaluation import evaluate_baseline, evaluate_release, read_queries
 
     release = _release(root)
+    _, settings = open_root(root)
     with TemporaryFile() as pictures:
-        queries = read_queries(data, int(release.manifest.facts["longest_side_px"]), pictures)
+        queries = read_queries(data, settings.ingest, int(release.manifest.facts["longest_side_px"]), pictures)
         rows = {f"release {release.version}": evaluate_release(release, queries)}
         if baselines:
             from trainer.untrained import untrained_encoder
 
-            _, settings = open_root(root)
             untrained = untrained_encoder(settings.model, settings.training.seed)
             rows["untrained network"] = evaluate_baseline(release, queries, untrained)
             rows["colour histogram"] = evaluate_baseline(release, queries, colour_embeddings)

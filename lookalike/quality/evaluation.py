@@ -16,6 +16,7 @@ from lookalike.catalog.image_file import ImageFile
 from lookalike.catalog.originals import ImageRejected, read_original
 from lookalike.catalog.product import CatalogImage
 from lookalike.catalog.sources import kept_in, open_source
+from lookalike.configs.settings import IngestSettings
 from lookalike.encoder.embedder import Embed, InProcessEmbedder, embed_all
 from lookalike.quality.baselines import colour_embeddings
 from lookalike.release import contents
@@ -44,15 +45,16 @@ class Queries:
         return (row.jpeg for row in self.rows)
 
 
-def read_queries(source: str, longest_side_px: int, pictures: BinaryIO) -> Queries:
+def read_queries(source: str, settings: IngestSettings, longest_side_px: int, pictures: BinaryIO) -> Queries:
     """Reads a folder or table of labelled photos as ingest would.
 
+    settings: of ingest, but for the size of pictures, which is the release's.
     pictures: an open file that keeps the canonical pictures.
     Raises DataError: if not one can be used.
     """
     rows = ImageFile(pictures)
     with GuardedDecoder() as decoder, tempfile.TemporaryDirectory() as carried:
-        found = open_source(source, window_spans=1, keep=kept_in(carried))
+        found = open_source(source, window_spans=1, settings=settings, keep=kept_in(carried))
         for row in found.rows:
             try:
                 original = read_original(row.uri, sha256=row.sha256)

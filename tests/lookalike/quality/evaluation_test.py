@@ -13,6 +13,7 @@ from PIL import Image
 from lookalike.catalog.dead_letters import DataError
 from lookalike.catalog.image_file import ImageFile
 from lookalike.catalog.product import CatalogImage
+from lookalike.configs.settings import IngestSettings
 from lookalike.quality.evaluation import Queries, evaluate_baseline, read_queries
 from lookalike.release.contents import write_catalog
 from lookalike.release.manifest import Manifest
@@ -64,14 +65,22 @@ def test_photos_are_read_as_ingest_reads_them_and_broken_ones_are_counted(tmp_pa
     for name, content in (("a.png", encoded.getvalue()), ("b.png", encoded.getvalue()), ("c.png", b"<html>")):
         (tmp_path / "Hat").mkdir(exist_ok=True)
         (tmp_path / "Hat" / name).write_bytes(content)
-    queries = read_queries(str(tmp_path), longest_side_px=32, pictures=io.BytesIO())
+    queries = read_queries(str(tmp_path), IngestSettings(), longest_side_px=32, pictures=io.BytesIO())
     assert [(row.image_id, row.category) for row in queries.rows] == [("Hat/a.png", "Hat"), ("Hat/b.png", "Hat")]
     assert queries.num_unusable == 1
     assert [Image.open(io.BytesIO(jpeg)).size for jpeg in queries.jpegs] == [(32, 24)] * 2
     assert queries.rows[0].picture == queries.rows[1].picture
 
 
+def test_headers_mean_what_the_settings_of_ingest_say(tmp_path: Path) -> None:
+    Image.effect_noise((64, 48), 60).convert("RGB").save(tmp_path / "a.png", "PNG")
+    (tmp_path / "photos.csv").write_text("Bild,Warengruppe\na.png,Hat\n")
+    settings = IngestSettings(columns=("Bild=image", "Warengruppe=category"))
+    [row] = read_queries(str(tmp_path / "photos.csv"), settings, longest_side_px=32, pictures=io.BytesIO()).rows
+    assert (row.image_id, row.category) == ("a.png", "Hat")
+
+
 def test_photos_of_which_none_can_be_used_are_bad_data(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"<html>")
     with pytest.raises(DataError, match="at least one usable image"):
-        read_queries(str(tmp_path), longest_side_px=32, pictures=io.BytesIO())
+        read_queries(str(tmp_path), IngestSettings(), longest_side_px=32, pictures=io.BytesIO())
