@@ -51,14 +51,16 @@ def why_not_blessed(evaluation_uri: str) -> str:
 
     evaluation_uri: of the Evaluator's ModelEvaluation, whose blessing was withheld.
     """
-    validations = tfma.load_validation_result(evaluation_uri).metric_validations_per_slice
-    for failure in (failure for validation in validations for failure in validation.failures):
-        floor, got = failure.metric_threshold.value_threshold.lower_bound.value, failure.metric_value.double_value.value
-        return (
-            f"the classifier must be right on at least {floor:g} of the labelled held-out images"
-            f" (evaluation.min_accuracy), got {got:.3g}: train for longer, state more labelled products, or lower it"
-        )
-    return "the classifier was not measured: expected labelled images in the split test, got none"
+    slices = tfma.load_validation_result(evaluation_uri).metric_validations_per_slice
+    failures = [failure for validated in slices for failure in validated.failures]
+    if not failures:
+        return "the classifier was not measured: expected labelled images in the split test, got none"
+    floor = failures[0].metric_threshold.value_threshold.lower_bound.value
+    got = failures[0].metric_value.double_value.value
+    return (
+        f"the classifier must be right on at least {floor:g} of the labelled held-out images (evaluation.min_accuracy),"
+        f" got {got:.3g}: train for longer, state more labelled products, or lower it"
+    )
 
 
 def accuracy_by_slice(evaluation_uri: str) -> list[dict[str, Any]]:

@@ -87,7 +87,7 @@ def ImageExampleGen(
         if left.read(_FINGERPRINT).decode() != fingerprint:
             raise DataError(f"a source must stay as it is while it is read, {source} has changed: run again")
         account = _account(work, dead_letters)
-        with accounted(account):
+        with accounted(lambda: account):
             check_dead_letter_thresholds(
                 json.loads(left.read(_TALLY)),
                 read_dead_letters(dead_letters),

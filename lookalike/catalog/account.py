@@ -1,7 +1,7 @@
 """One account of every image that a source states: read = kept + duplicates + set aside."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -112,12 +112,14 @@ def account_of(kept: Kept, letters: Iterable[DeadLetter], notes: Notes, details:
 
 
 @contextmanager
-def accounted(account: Account) -> Iterator[None]:
-    """A refusal within carries the account."""
+def accounted(find: Callable[[], Account]) -> Iterator[None]:
+    """A refusal within carries the account as it stands then, unless it has one or nothing was read."""
     try:
         yield
     except UserError as error:
-        error.account = error.account or account.to_document()
+        account = find()
+        if error.account is None and account.read:
+            error.account = account.to_document()
         raise
 
 

@@ -30,7 +30,8 @@ _SIGNATURES = {
 class ImageLimits:
     """What is decoded at all; checked on the header, before any pixel is.
 
-    max_work_px: pixels really decoded, in those of one JPEG scan; see `_work_px`. The largest photo in 15 scans fits.
+    max_work_px: pixels really decoded, in those of one JPEG scan (`images.py` counts them). The largest photo in 15
+      scans fits.
     max_memory_bytes: what decoding may take. The default holds the largest WebP, of which libwebp keeps two canvases.
     """
 
@@ -59,13 +60,13 @@ class ImageRejected(UserError, code="IMAGE_REJECTED", exit_status=EXIT_BAD_DATA)
         return f"{self.reason.value}: {self.detail}"
 
 
-def read_original(uri: str, *, sha256: str = "", limits: ImageLimits = USUAL_LIMITS) -> bytes:
+def read_original(uri: str, *, sha256: str = "") -> bytes:
     """The bytes of an image file, checked against the digest that its manifest states (hex; '' = none).
 
     Raises ImageRejected: MISSING_FILE, TOO_LARGE (without reading it), CHECKSUM.
     """
     try:
-        data = _read(uri, limits.max_bytes)
+        data = _read(uri, USUAL_LIMITS.max_bytes)
     except OSError as error:
         raise ImageRejected(Reason.MISSING_FILE, in_words(error)) from error
     except ValueError as error:
@@ -107,16 +108,20 @@ def accepted_format(data: bytes, formats: tuple[str, ...]) -> str:
 
     Raises ImageRejected: NOT_IMAGE, UNSUPPORTED_FORMAT.
     """
-    found = next((name for name, sign in _SIGNATURES.items() if re.match(sign, data, re.DOTALL)), None)
-    expected = f"expected {', '.join(formats)}"
-    if found is None:
+    found, expected = _format_of(data), f"expected {', '.join(formats)}"
+    if not found:
         raise ImageRejected(Reason.NOT_IMAGE, f"{expected}, got a file that begins with the bytes {data[:8].hex(' ')}")
     if found not in formats:
         raise ImageRejected(Reason.UNSUPPORTED_FORMAT, f"{expected}, got {found}")
     return found
 
 
-def check_first_bytes(uri: str, limits: ImageLimits = USUAL_LIMITS) -> None:
+def _format_of(data: bytes) -> str:
+    """'' for what is no image that anybody knows."""
+    return next((name for name, sign in _SIGNATURES.items() if re.match(sign, data, re.DOTALL)), "")
+
+
+def check_first_bytes(uri: str) -> None:
     """What can be told of an image file without reading it: that it is there, not empty, and of an accepted format.
 
     Raises ImageRejected.
@@ -127,7 +132,7 @@ def check_first_bytes(uri: str, limits: ImageLimits = USUAL_LIMITS) -> None:
         raise ImageRejected(Reason.MISSING_FILE, in_words(error)) from error
     if not start:
         raise ImageRejected(Reason.EMPTY, "expected an image, got 0 bytes")
-    accepted_format(start, limits.formats)
+    accepted_format(start, USUAL_LIMITS.formats)
 
 
 def _read_start(uri: str) -> bytes:
@@ -137,6 +142,6 @@ def _read_start(uri: str) -> bytes:
 
 def looks_like_an_image(data: bytes) -> bool:
     """Whether the first 32 bytes are those of an image of an accepted format, whatever the file is called."""
-    found = next((name for name, sign in _SIGNATURES.items() if re.match(sign, data, re.DOTALL)), "")
+    found = _format_of(data)
     # Text may begin with BM: in a bitmap, four reserved bytes are 0.
     return found in USUAL_LIMITS.formats and (found != "BMP" or data[6:10] == bytes(4))

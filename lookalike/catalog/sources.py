@@ -17,7 +17,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from lookalike.catalog.account import Account, Kept, account_of
+from lookalike.catalog.account import Account, Kept, account_of, accounted
 from lookalike.catalog.class_folders import images_in, is_system
 from lookalike.catalog.columns import IMAGE, Columns
 from lookalike.catalog.dead_letters import DataError, DeadLetter, Reason
@@ -114,8 +114,9 @@ def open_source(
     """
     parts = parts_of(source, window_spans)
     read = _Sorted()
-    for part in parts:
-        read.add_all(read_part(part, settings, keep))
+    with accounted(lambda: account_of_rows(Source(read.rows, read.dead, [], read.notes))):
+        for part in parts:
+            read.add_all(read_part(part, settings, keep))
     products: defaultdict[str, list[CatalogImage]] = defaultdict(list)
     for row in read.rows:
         products[row.product_id].append(_renamed(row, renamed or {}))

@@ -77,7 +77,7 @@ def run(
     from lookalike.local.workspace import Workspace
 
     workspace = Workspace(root, settings)
-    with watched_nodes() as on_node, accounted(account_of_rows(source)):
+    with watched_nodes() as on_node, accounted(lambda: account_of_rows(source)):
         training = train(workspace, settings, Request(data, day, by, config, set_ or []), on_node)
     state = candidate_state(workspace, training.candidate)
     told = {

@@ -48,9 +48,15 @@ def test_account_survives_json():
 @pytest.mark.parametrize("error", [DataError("bad"), ImageRejected(Reason.EMPTY, "worse")])
 def test_every_refusal_carries_the_account_that_was_nearest(error):
     outer, inner = Account(kept=Kept(2)), Account(kept=Kept(1))
-    with pytest.raises(type(error)) as refused, accounted(outer), accounted(inner):
+    with pytest.raises(type(error)) as refused, accounted(lambda: outer), accounted(lambda: inner):
         raise error
     assert refused.value.account == inner.to_document()
+
+
+def test_a_refusal_before_anything_was_read_has_no_account():
+    with pytest.raises(DataError) as refused, accounted(Account):
+        raise DataError("no such folder")
+    assert refused.value.account is None
 
 
 def test_notes_of_one_text_are_counted_with_a_few_examples_in_order():

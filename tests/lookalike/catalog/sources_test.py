@@ -431,6 +431,18 @@ def test_manifest_with_no_usable_row_is_refused_with_the_first_cause(tmp_path):
         from_jsonl(tmp_path, {"picture": "1.jpg"})
 
 
+def test_a_source_that_is_refused_says_what_became_of_every_row_until_then(tmp_path):
+    day, next_day = tmp_path / "span=2026-11-01", tmp_path / "span=2026-11-02"
+    touch(day, "Hat/a.jpg")
+    next_day.mkdir()
+    from_jsonl_in(next_day, {"image": "https://shop.example/b.jpg", "category": "Hat"}, {"title": "no picture yet"})
+    with pytest.raises(DataError, match=r"got none in .*span=2026-11-02") as refused:
+        opened(tmp_path, window_spans=2)
+    assert refused.value.account["read"] == 3
+    assert refused.value.account["kept"]["images"] == 1
+    assert refused.value.account["set_aside"] == {"OUTSIDE_ROOT": {"Hat": 1}, "NO_IMAGE": {"": 1}}
+
+
 def test_manifest_without_image_column_is_refused(tmp_path):
     with pytest.raises(DataError, match="column 'image', got picture"):
         from_csv(tmp_path, "picture\n1.jpg\n")
