@@ -37,6 +37,7 @@ from lookalike.tables.table import Header, Table, TableError
 _SPAN_FOLDER = re.compile(r"span=(\d{4}-\d{2}-\d{2})")
 _MANIFEST = "manifest"  # the table of this name goes before others beside it
 _SURVEYED_ROWS = 10_000  # from which conventions are inferred
+_WAY_OUT = f"where another column names them, --set 'ingest.columns=ITS NAME={IMAGE}' says so"
 
 
 AS_USUAL = IngestSettings()
@@ -387,7 +388,7 @@ def _table_among(children: Iterable[str], address: str, has_images: Callable[[st
             f"a folder must hold one table of images, got {', '.join(usable)} in {address}: name one by --data"
         )
     notes = [
-        Note("tables that name no images were passed over", name)
+        Note(f"tables that name no images were passed over; {_WAY_OUT}", name)
         for name in tables
         if name not in (*usable, *manifests)
     ]
@@ -410,7 +411,7 @@ def _is_usable(path: Path, settings: IngestSettings) -> bool:
 
 
 def _header(settings: IngestSettings) -> Header:
-    return Header(Columns(_stated_columns(settings)).column_of, IMAGE)
+    return Header(Columns(_stated_columns(settings)).column_of, IMAGE, _WAY_OUT)
 
 
 def _stated_columns(settings: IngestSettings) -> dict[str, str]:

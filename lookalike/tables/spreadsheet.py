@@ -31,8 +31,7 @@ def open_spreadsheet(path: Path, header: Header) -> Table:
                 unwanted = {name for name, column in zip(names, columns, strict=True) if name and not column}
                 return Table(_rows(path, sheet.title, number, columns), assumed, unwanted)
         first = next(_values(sheets[0]), ()) if sheets else ()
-    header.columns([_name(cell) for cell in first], path)  # which raises: nothing is there
-    raise TableError(f"{path} must have a column {header.required!r}")
+    raise header.missing(filter(None, map(_name, first)), path)
 
 
 def _check_size(path: Path) -> None:

@@ -32,11 +32,12 @@ class Header:
     """What the names over a table's columns mean.
 
     column_of: a name as it is written → the column that it means, '' where nobody wants it.
-    required: the column without which no table can be used.
+    required: the column without which no table can be used.   way_out: what to do where it is missing.
     """
 
     column_of: Callable[[str], str]
     required: str
+    way_out: str = "rename the one that is meant"
 
     def columns(self, names: Sequence[str], where: Path) -> list[str]:
         """The column of each name; '' where nobody wants it.
@@ -45,13 +46,17 @@ class Header:
         """
         columns = list(map(self.column_of, names))
         if self.required not in columns:
-            raise TableError(f"{where} must have a column {self.required!r}, got {shown(names)}")
+            raise self.missing(names, where)
         twice = sorted({column for column in columns if column and columns.count(column) > 1})
         if twice:
             raise TableError(
                 f"the columns of {where} must be different ones, {shown(twice)} came twice: {shown(names)}"
             )
         return columns
+
+    def missing(self, names: Iterable[object], where: Path) -> TableError:
+        """What to raise where these names came, and not the required one."""
+        return TableError(f"{where} must have a column {self.required!r}, got {shown(names) or 'none'}; {self.way_out}")
 
     def wanted(self, cells: Mapping[str, Any], unwanted: set[str]) -> dict[str, Any]:
         """The cells of a row that brings its own names; the names that nobody wants are added to `unwanted`."""

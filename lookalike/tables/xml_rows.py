@@ -52,7 +52,7 @@ def _rows(path: Path, header: Header, unwanted: set[str]) -> Iterator[Row]:
     except ParseError as error:
         raise TableError(f"{path} must be XML to its end, after row {number}: {error}") from error
     if not number:
-        raise TableError(f"{path} must have elements with a child {header.required!r}, got none")
+        raise header.missing(_first_names(path), path)
 
 
 def _row_elements(file: _Bounded, header: Header) -> Iterator[Element]:
@@ -68,6 +68,15 @@ def _row_elements(file: _Bounded, header: Header) -> Iterator[Element]:
             element.clear()
             if open_elements:
                 open_elements[-1].remove(element)  # or all rows would be kept to the end
+
+
+def _first_names(path: Path) -> list[str]:
+    """Of the children of the first element that has any, which is a row in most feeds."""
+    with path.open("rb") as file:
+        for _, element in ElementTree.iterparse(_Bounded(path, file), forbid_dtd=True):
+            if len(element):
+                return [_local(child.tag) for child in element]
+    return []
 
 
 def _cells(row: Element) -> dict[str, Any]:

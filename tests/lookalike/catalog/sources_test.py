@@ -444,7 +444,9 @@ def test_a_source_that_is_refused_says_what_became_of_every_row_until_then(tmp_p
 
 
 def test_manifest_without_image_column_is_refused(tmp_path):
-    with pytest.raises(DataError, match="column 'image', got picture"):
+    with pytest.raises(
+        DataError, match=r"column 'image', got picture; where another column .*ingest.columns=ITS NAME=image"
+    ):
         from_csv(tmp_path, "picture\n1.jpg\n")
 
 

@@ -29,12 +29,13 @@ OUTSIDE = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><x><i><image>&a
         (OUTSIDE, "without a DTD"),
         ('<!DOCTYPE x SYSTEM "http://example.org/x.dtd"><x/>', "without a DTD"),
         ("<x><i><image>a.jpg</image></i><i>", "XML to its end, after row 1"),
-        ("<x><i/></x>", "a child 'image', got none"),
+        ("<x/>", "must have a column 'image', got none"),
+        ("<x><t>S</t><i><id>1</id><image_link>a.jpg</image_link></i></x>", "'image', got id, image_link; rename"),
         ("", "XML to its end"),
         (f"<x><i><image>{'x' * 2 * MAX_ROW_BYTES}</image></i></x>", f"at most {MAX_ROW_BYTES} bytes"),
         ("<x>" * MAX_ROW_BYTES, f"at most {MAX_ROW_BYTES} bytes"),
     ],
-    ids=["bomb", "file", "dtd", "cut", "none", "empty", "long", "deep"],
+    ids=["bomb", "file", "dtd", "cut", "none", "other names", "empty", "long", "deep"],
 )
 def test_what_is_no_feed_or_would_do_harm_is_refused(read, text, words):
     with pytest.raises(TableError, match=words):
